@@ -1,0 +1,62 @@
+"""The names of all slots, in one place.
+
+``Slots("semi_nmf")`` says where the results of ``key_added="semi_nmf"`` lie; nothing else spells a slot's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where the results of one factorization lie in an AnnData."""
+
+    key: str
+
+    @property
+    def usages(self) -> str:
+        """``.obsm``: W, n_obs x k."""
+        return f"X_{self.key}"
+
+    @property
+    def loadings(self) -> str:
+        """``.varm``: H transposed, n_vars x k."""
+        return f"{self.key}_loadings"
+
+    @property
+    def model(self) -> str:
+        """``.varm``: the table ``baseline, center, scale, used`` per gene."""
+        return f"{self.key}_model"
+
+    @property
+    def program(self) -> str:
+        """``.obs``: the program that a cell uses most."""
+        return f"{self.key}_program"
+
+
+# Entries of .uns[key]. The first group describes the fit, the second holds the tables of later verbs.
+PARAMS = "params"
+PROGRAMS = "programs"
+HISTORY = "history"
+ERROR = "error"
+ERROR_BOUND = "error_bound"
+ERROR_RATIO = "error_ratio"
+N_ITER = "n_iter"
+CONVERGED = "converged"
+
+ANOVA = "anova"
+ENRICHMENT = "enrichment"
+
+NO_PROGRAM = "none"
+"""Category of ``.obs[f"{key}_program"]`` for cells that use no program, or several equally."""
+
+
+def program_names(n_programs: int) -> list[str]:
+    """``program_0``, ``program_1``, ...: the names of the programs, everywhere."""
+    return [f"program_{i}" for i in range(n_programs)]
+
+
+def table_name(groupby: str) -> str:
+    """Name under which a table for ``groupby`` is stored: a slash would nest groups in HDF5 and zarr."""
+    return groupby.replace("/", "_")

@@ -1,0 +1,7 @@
+"""The engine: arrays in, arrays out. It knows nothing of AnnData, scanpy or figures."""
+
+from __future__ import annotations
+
+from ._semi_nmf import Init, SemiNMF
+
+__all__ = ["Init", "SemiNMF"]

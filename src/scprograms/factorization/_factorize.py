@@ -1,0 +1,151 @@
+"""One factorization of an operator, from the sketch to the last sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from . import _checks
+from ._operators import DenseOperator, MatrixOperator, squared_norm
+from ._solvers import (
+    Fit,
+    Loadings,
+    alternate,
+    error_of,
+    fit_loadings,
+    root_mean_square,
+    solve_usages,
+    update_by_hals,
+    update_by_multiplication,
+)
+from ._starts import starting_usages
+from ._svd import Compression, compress
+
+OVERSAMPLING = 10
+POLISH_SWEEPS = 2
+SKETCH_TOL = 1e-4
+SKETCH_TOL_CLOSED_FORM = 1e-9
+
+
+@dataclass
+class Factorizer:
+    """The options of a semi-NMF and, as it goes on, what there is to say about it."""
+
+    n_components: int
+    init: str | NDArray
+    solver: str
+    l1: float
+    max_iter: int
+    tol: float
+    intercept: bool
+    rng: np.random.Generator
+    verbose: bool = False
+
+    bound: float = float("nan")
+    """Error of the truncated SVD: no factorization has less."""
+    penalty: float = 0.0
+    history: list[tuple[str, float]] = field(default_factory=list)
+    n_iter: int = 0
+
+    def fit(self, op: MatrixOperator) -> Fit:
+        """Sketch, start, sweep on the compressed matrix, and complete on the matrix itself."""
+        self._set_norm(op)
+        k, (n_obs, n_vars) = self.n_components, op.shape
+        if k > min(n_obs, n_vars):
+            _checks.logger.warning("%d programs exceed the smaller side of the matrix (%d x %d).", k, n_obs, n_vars)
+        compression = self._compress(op)
+        if isinstance(self.init, str):
+            W = starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
+        else:
+            W = _checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
+        with tqdm(
+            total=self.max_iter, desc="semi-NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False
+        ) as bar:
+            if self.solver == "mu":
+                return self._sweep("full", op, W, self.max_iter, self.tol, bar)
+            compressed = DenseOperator(compression.Y)
+            converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
+            fit = self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar)
+        fit.converged = converged
+        return fit
+
+    def fit_given_usages(self, op: MatrixOperator, W: NDArray) -> Fit:
+        """Find the loadings for usages that are kept."""
+        self._set_norm(op)
+        W = _checks.factor("W", W, (op.shape[0], self.n_components), op.dtype, signed=False)
+        self._compress(op)
+        fit = Fit(W, fit_loadings(op, W, intercept=self.intercept), converged=True)
+        self._record("full", error_of(self._total, fit.loadings))
+        return fit
+
+    def fit_given_loadings(self, op: MatrixOperator, H: NDArray) -> Fit:
+        """Find the usages, and the baseline where there is one, for loadings that are kept."""
+        self._set_norm(op)
+        H = _checks.factor("H", H, (self.n_components, op.shape[1]), np.dtype(float), signed=True)
+        self._compress(op)
+        loadings, converged, errors = Loadings(H, np.zeros(op.shape[1]), 0.0), False, [np.inf]
+        while not converged and self.n_iter < self.max_iter:
+            W = solve_usages(op, loadings, penalty=self.penalty)
+            if self.penalty == 0 and self.l1 > 0:
+                self.penalty = self.l1 * root_mean_square(W * np.linalg.norm(H, axis=1).astype(W.dtype))
+                W = solve_usages(op, loadings, penalty=self.penalty)
+            loadings = fit_loadings(op, W, intercept=self.intercept, H=H)
+            errors.append(error_of(self._total, loadings))
+            self._record("full", errors[-1])
+            self.n_iter += 1
+            converged = not self.intercept or abs(errors[-2] - errors[-1]) <= self.tol * errors[-1]
+        return Fit(W, loadings, converged=converged)
+
+    def _set_norm(self, op: MatrixOperator) -> None:
+        self._total = squared_norm(op)
+        if not np.isfinite(self._total):
+            msg = "X has values so large that its squared norm overflows: divide it by a constant."
+            raise ValueError(msg)
+
+    def _compress(self, op: MatrixOperator) -> Compression:
+        k = self.n_components
+        closed_form = isinstance(self.init, str) and self.init == "svd"
+        compression = compress(
+            op,
+            k + max(OVERSAMPLING, k // 2),
+            n_leading=k,
+            total=self._total,
+            rng=self.rng,
+            tol=SKETCH_TOL_CLOSED_FORM if closed_form else SKETCH_TOL,
+        )
+        tail = self._total - float(np.square(compression.singular_values[:k]).sum())
+        self.bound = float(np.sqrt(max(tail, 0.0)))
+        return compression
+
+    def _sweep(self, stage: str, op: MatrixOperator, W: NDArray, max_iter: int, tol: float, bar: Any) -> Fit:
+        def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
+            self.n_iter += 1
+            if self.solver == "mu":
+                update_by_multiplication(op, W, loadings)
+                return
+            if self.penalty == 0:
+                # Set once, when H first has unit rows, and kept: there is one objective.
+                self.penalty = self.l1 * root_mean_square(W)
+            update_by_hals(op, W, loadings, penalty=self.penalty)
+
+        def on_sweep(error: float) -> None:
+            self._record(stage, error)
+            bar.update()
+
+        return alternate(
+            op,
+            W,
+            update,
+            squared_norm=self._total,
+            intercept=self.intercept,
+            max_iter=max_iter,
+            tol=tol,
+            on_sweep=on_sweep,
+        )
+
+    def _record(self, stage: str, error: float) -> None:
+        self.history.append((stage, error))

@@ -1,0 +1,126 @@
+"""Compiled inner loops. Each works on a range of rows and is called from several threads at once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._parallel import jit
+
+LANES = 64  # rows that the HALS kernel updates side by side: what fits a few vector registers
+FLUSH = 256  # non-zeros after which a single-precision partial sum moves into the double-precision total
+
+
+@jit
+def gather_rows(indptr, indices, data, dense, out, start, stop):
+    """``out[i] = sum_j data_ij dense[j]`` for the rows start..stop of a compressed matrix."""
+    k = dense.shape[1]
+    part = np.zeros(k, dtype=dense.dtype)
+    total = np.zeros(k, dtype=np.float64)
+    for i in range(start, stop):
+        begin, end = indptr[i], indptr[i + 1]
+        if end - begin <= FLUSH:
+            for c in range(k):
+                part[c] = 0
+            for p in range(begin, end):
+                value, j = data[p], indices[p]
+                for c in range(k):
+                    part[c] += value * dense[j, c]
+            for c in range(k):
+                out[i, c] = part[c]
+            continue
+        for c in range(k):
+            total[c] = 0
+        for chunk in range(begin, end, FLUSH):
+            for c in range(k):
+                part[c] = 0
+            for p in range(chunk, min(chunk + FLUSH, end)):
+                value, j = data[p], indices[p]
+                for c in range(k):
+                    part[c] += value * dense[j, c]
+            for c in range(k):
+                total[c] += part[c]
+        for c in range(k):
+            out[i, c] = total[c]
+
+
+@jit
+def scatter_rows(indptr, indices, data, dense, out, start, stop):
+    """``out[j] += sum_i data_ij dense[i]`` over the rows start..stop of a compressed matrix."""
+    k = dense.shape[1]
+    row = np.empty(k, dtype=dense.dtype)
+    for i in range(start, stop):
+        for c in range(k):
+            row[c] = dense[i, c]
+        for p in range(indptr[i], indptr[i + 1]):
+            value, j = data[p], indices[p]
+            for c in range(k):
+                out[j, c] += value * row[c]
+
+
+@jit
+def column_deviations(indptr, indices, data, center, squares, counts, start, stop):
+    """Add ``(data_ij - center_j)^2`` and the number of stored entries per column, over the rows start..stop."""
+    for i in range(start, stop):
+        for p in range(indptr[i], indptr[i + 1]):
+            j = indices[p]
+            deviation = np.float64(data[p]) - center[j]
+            squares[j] += deviation * deviation
+            counts[j] += 1
+
+
+@jit
+def row_deviations(indptr, indices, data, center, squares, counts, start, stop):  # noqa: ARG001
+    """``column_deviations`` where the compressed axis is the one to report on: a CSC matrix's columns."""
+    for i in range(start, stop):
+        total = 0.0
+        for p in range(indptr[i], indptr[i + 1]):
+            deviation = np.float64(data[p]) - center[i]
+            total += deviation * deviation
+        squares[i] = total
+        counts[i] = indptr[i + 1] - indptr[i]
+
+
+@jit
+def hals_rows(W, C, G, offset, n_sweeps, tol, start, stop):
+    """Coordinate descent on ``1/2 w G w' - w (c - offset)`` over w >= 0, for the rows start..stop of W, in place.
+
+    A block of rows is held transposed, so that the innermost loop runs over rows: it vectorises without a reduction,
+    and each row's arithmetic is the same wherever the block begins. Sweeps end early once the largest change in a
+    block is below ``tol`` times the largest entry.
+    """
+    k = W.shape[1]
+    w = np.zeros((k, LANES), dtype=W.dtype)
+    c = np.zeros((k, LANES), dtype=W.dtype)
+    step = np.zeros(LANES, dtype=W.dtype)
+    zero = W.dtype.type(0)
+    for first in range(start, stop, LANES):
+        n = min(LANES, stop - first)
+        for t in range(n):
+            for j in range(k):
+                w[j, t] = W[first + t, j]
+                c[j, t] = C[first + t, j] - offset[j]
+        for _ in range(n_sweeps):
+            change, largest = zero, zero
+            for j in range(k):
+                g = G[j, j]
+                if g <= zero:
+                    continue
+                for t in range(LANES):
+                    step[t] = c[j, t]
+                for l in range(k):  # noqa: E741
+                    g_lj = G[l, j]
+                    for t in range(LANES):
+                        step[t] -= g_lj * w[l, t]
+                for t in range(LANES):
+                    new = max(zero, w[j, t] + step[t] / g)
+                    step[t] = abs(new - w[j, t])
+                    w[j, t] = new
+                if tol > zero:
+                    for t in range(n):
+                        change = max(change, step[t])
+                        largest = max(largest, w[j, t])
+            if tol > zero and change <= tol * largest:
+                break
+        for t in range(n):
+            for j in range(k):
+                W[first + t, j] = w[j, t]

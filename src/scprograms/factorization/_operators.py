@@ -1,0 +1,198 @@
+"""Matrix access: the few products through which the engine sees its data, whatever holds them.
+
+An operator has a ``shape``, a ``dtype`` and four products; nothing else of the matrix is ever touched:
+
+- ``matmul(B)``: X @ B, n_obs x k
+- ``rmatmul(A)``: X.T @ A, n_vars x k
+- ``column_sums()``: n_vars
+- ``squared_deviations(center)``: sum over the cells of (x_ij - center_j)^2, n_vars; with 0 it gives ||X||_F^2
+
+Products come in the dtype of the matrix; sums over cells are accumulated in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ._kernels import column_deviations, gather_rows, row_deviations, scatter_rows
+from ._parallel import ROWS_PER_BLOCK, for_blocks, map_blocks
+
+
+class MatrixOperator(Protocol):
+    """What the engine needs to know of a matrix."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    def matmul(self, B: NDArray) -> NDArray:
+        """X @ B."""
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        """X.T @ A."""
+
+    def column_sums(self) -> NDArray:
+        """Sum of each column."""
+
+    def squared_deviations(self, center: NDArray) -> NDArray:
+        """Sum of squared deviations of each column from ``center``."""
+
+
+def as_operator(X: NDArray | sparse.spmatrix | sparse.sparray | MatrixOperator) -> MatrixOperator:
+    """Wrap a matrix; float32 and float64 stay, float16 becomes float32 and all else float64."""
+    if isinstance(X, DenseOperator | CompressedOperator | CenteredOperator):
+        return X
+    dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float32 if X.dtype == np.float16 else float)
+    if sparse.issparse(X):
+        X = X if X.format in ("csr", "csc") else X.tocsr()
+        return CompressedOperator(X.astype(dtype, copy=False))
+    return DenseOperator(np.asarray(X, dtype=dtype))
+
+
+class DenseOperator:
+    """A numpy array."""
+
+    def __init__(self, X: NDArray) -> None:
+        self._X = X
+        self.shape: tuple[int, int] = X.shape
+        self.dtype = X.dtype
+
+    def matmul(self, B: NDArray) -> NDArray:
+        B = np.ascontiguousarray(B, dtype=self.dtype)
+        out = np.empty((self.shape[0], B.shape[1]), dtype=self.dtype)
+
+        def block(start: int, stop: int) -> None:
+            np.matmul(self._X[start:stop], B, out=out[start:stop])
+
+        for_blocks(block, self.shape[0])
+        return out
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        A = np.asarray(A, dtype=self.dtype)
+        return sum_of_products(self._X, A).astype(self.dtype)
+
+    def column_sums(self) -> NDArray:
+        return self._X.sum(axis=0, dtype=np.float64)
+
+    def squared_deviations(self, center: NDArray) -> NDArray:
+        def block(start: int, stop: int) -> NDArray:
+            deviations = self._X[start:stop].astype(np.float64) - center
+            return np.einsum("ij,ij->j", deviations, deviations)
+
+        return sum_in_order(map_blocks(block, self.shape[0]), np.zeros(self.shape[1]))
+
+
+class CompressedOperator:
+    """A CSR or CSC matrix or array, with canonical entries or not.
+
+    A CSC matrix is its transpose in CSR, so two kernels serve both: one gathers rows, one scatters them. No transpose
+    is ever stored.
+    """
+
+    def __init__(self, X: sparse.spmatrix | sparse.sparray) -> None:
+        self._indptr, self._indices, self._data = X.indptr, X.indices, X.data
+        self._by_row = X.format == "csr"
+        # Duplicate entries add up in every product; only squares need them merged first.
+        self._canonical = X if X.has_canonical_format else None
+        self._X = X
+        self.shape: tuple[int, int] = X.shape
+        self.dtype = X.dtype
+
+    def matmul(self, B: NDArray) -> NDArray:
+        return (self._gather if self._by_row else self._scatter)(B, self.shape[0])
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        return (self._scatter if self._by_row else self._gather)(A, self.shape[1])
+
+    def _gather(self, dense: NDArray, n_out: int) -> NDArray:
+        dense = np.ascontiguousarray(dense, dtype=self.dtype)
+        out = np.empty((n_out, dense.shape[1]), dtype=self.dtype)
+        for_blocks(
+            lambda start, stop: gather_rows(self._indptr, self._indices, self._data, dense, out, start, stop), n_out
+        )
+        return out
+
+    def _scatter(self, dense: NDArray, n_out: int) -> NDArray:
+        dense = np.ascontiguousarray(dense, dtype=self.dtype)
+        n_rows, k = dense.shape
+
+        def block(start: int, stop: int) -> NDArray:
+            part = np.zeros((n_out, k), dtype=self.dtype)
+            scatter_rows(self._indptr, self._indices, self._data, dense, part, start, stop)
+            return part
+
+        # Each block needs an output of its own: few blocks where the output is large against the input.
+        rows = max(ROWS_PER_BLOCK, -(-n_rows // max(1, self._data.size // max(1, 4 * n_out))))
+        parts = map_blocks(block, n_rows, rows_per_block=rows)
+        if n_rows <= rows:
+            return next(iter(parts), np.zeros((n_out, k), dtype=self.dtype))
+        return sum_in_order(parts, np.zeros((n_out, k))).astype(self.dtype)
+
+    def column_sums(self) -> NDArray:
+        if not self._by_row:
+            return np.add.reduceat(np.append(self._data.astype(np.float64), 0.0), self._indptr[:-1]) * (
+                np.diff(self._indptr) > 0
+            )
+        return np.bincount(self._indices, weights=self._data, minlength=self.shape[1])
+
+    def squared_deviations(self, center: NDArray) -> NDArray:
+        if self._canonical is None:
+            merged = self._X.copy()
+            merged.sum_duplicates()
+            self._canonical = merged
+        X, center = self._canonical, np.broadcast_to(np.asarray(center, dtype=np.float64), self.shape[1:]).copy()
+        squares, counts = np.zeros(self.shape[1]), np.zeros(self.shape[1], dtype=np.int64)
+        kernel = column_deviations if self._by_row else row_deviations
+        kernel(X.indptr, X.indices, X.data, center, squares, counts, 0, X.indptr.size - 1)
+        return squares + (self.shape[0] - counts) * center**2
+
+
+class CenteredOperator:
+    """``(X - 1 center') diag(1/scale)`` of another operator, without forming it."""
+
+    def __init__(self, base: MatrixOperator, center: NDArray, scale: NDArray | None = None) -> None:
+        self._base = base
+        self._center = np.asarray(center, dtype=np.float64)
+        self._scale = np.ones(base.shape[1]) if scale is None else np.asarray(scale, dtype=np.float64)
+        self.shape = base.shape
+        self.dtype = base.dtype
+
+    def matmul(self, B: NDArray) -> NDArray:
+        B = B / self._scale[:, None]
+        out = self._base.matmul(B)
+        out -= (self._center @ B).astype(self.dtype)
+        return out
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        out = self._base.rmatmul(A).astype(np.float64)
+        out -= np.outer(self._center, A.sum(axis=0, dtype=np.float64))
+        out /= self._scale[:, None]
+        return out.astype(self.dtype)
+
+    def column_sums(self) -> NDArray:
+        return (self._base.column_sums() - self.shape[0] * self._center) / self._scale
+
+    def squared_deviations(self, center: NDArray) -> NDArray:
+        return self._base.squared_deviations(self._center + center * self._scale) / self._scale**2
+
+
+def sum_in_order(parts: Iterable[NDArray], total: NDArray) -> NDArray:
+    """Add up arrays in float64, in their order: the sum does not depend on who finished first."""
+    for part in parts:
+        total += part
+    return total
+
+
+def sum_of_products(A: NDArray, B: NDArray) -> NDArray:
+    """``A.T @ B`` over many rows: products of a block in the dtype of the data, their sum in float64."""
+    blocks = map_blocks(lambda start, stop: A[start:stop].T @ B[start:stop], A.shape[0])
+    return sum_in_order(blocks, np.zeros((A.shape[1], B.shape[1])))
+
+
+def squared_norm(op: MatrixOperator) -> float:
+    """Return ``||X||_F^2``."""
+    return float(op.squared_deviations(np.zeros(op.shape[1])).sum())

@@ -1,0 +1,87 @@
+"""From a matrix and the options ``center``, ``scale`` and ``fit_intercept`` to the operator that is factorized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ._checks import logger
+from ._operators import CenteredOperator, MatrixOperator, as_operator
+
+Matrix = NDArray | sparse.spmatrix | sparse.sparray
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``(X - center) / scale`` as an operator. With an intercept it is centred on the mean as well.
+
+    The mean is then part of the baseline: ``shift`` holds what was subtracted on top of ``center``, in scaled units.
+    """
+
+    op: MatrixOperator
+    center: NDArray
+    scale: NDArray
+    shift: NDArray
+
+
+def has_negative(X: Matrix) -> bool:
+    """Whether any entry is below zero."""
+    values = X.data if sparse.issparse(X) else X
+    return bool(values.size) and bool(values.min() < 0)
+
+
+def wants_intercept(X: Matrix, *, fit_intercept: bool | None, center: str | None, scale: bool) -> bool:
+    """Resolve ``fit_intercept=None``: a free baseline where zero is not a natural floor of the data.
+
+    ``center="control"`` fixes the baseline at the mean of the control cells, so there is none to fit.
+    """
+    if fit_intercept is not None:
+        return bool(fit_intercept)
+    if center == "control":
+        return False
+    negative = has_negative(X)
+    if negative:
+        values = X.data if sparse.issparse(X) else X
+        logger.info(
+            "fit_intercept=True, since %d of %d values are negative (the lowest is %g).",
+            int((values < 0).sum()),
+            values.size,
+            float(values.min()),
+        )
+    elif center is not None or scale:
+        logger.info("fit_intercept=True, since center=%r and scale=%r.", center, scale)
+    return negative or center is not None or scale
+
+
+def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | None) -> tuple[NDArray, NDArray]:
+    """Return what to subtract from, and to divide, each column by; a column without variance is divided by 1."""
+    n_vars = X.shape[1]
+    if center is None and not scale:
+        return np.zeros(n_vars), np.ones(n_vars)
+    reference = as_operator(X[np.flatnonzero(control)] if center == "control" else X)
+    n_obs = reference.shape[0]
+    mean = reference.column_sums() / n_obs
+    sd = np.ones(n_vars)
+    if scale:
+        sd = np.sqrt(reference.squared_deviations(mean) / max(n_obs - 1, 1))
+        constant = sd <= 1e-7 * np.maximum(np.abs(mean), 1e-30)
+        if constant.any():
+            logger.info("%d of %d columns have no variance: they are not scaled.", int(constant.sum()), n_vars)
+        sd[constant] = 1
+    return (np.zeros(n_vars) if center is None else mean), sd
+
+
+def prepare(X: Matrix, center: NDArray, scale: NDArray, *, intercept: bool) -> Prepared:
+    """Wrap a matrix such that nothing is densified."""
+    op = as_operator(X)
+    shift = np.zeros(op.shape[1])
+    if intercept:
+        mean = op.column_sums() / op.shape[0]
+        shift = (mean - center) / scale
+        return Prepared(CenteredOperator(op, mean, scale), center, scale, shift)
+    if center.any() or (scale != 1).any():
+        op = CenteredOperator(op, center, scale)
+    return Prepared(op, center, scale, shift)

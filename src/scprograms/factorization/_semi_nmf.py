@@ -1,0 +1,334 @@
+"""Semi-NMF: non-negative usages, free loadings."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import _checks
+from ._factorize import Factorizer
+from ._parallel import resolve_n_jobs, threads
+from ._prepare import Matrix, Prepared, moments, prepare, wants_intercept
+from ._solvers import Fit, Loadings, fit_loadings, solve_usages
+from ._starts import STARTS
+
+Init = Literal["varimax", "svd", "kmeans", "nndsvd", "random"]
+
+RESIDUAL_ROWS = 1024
+
+
+class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Semi-NMF: ``X ~ center + scale * (baseline + W H)`` with usages W >= 0 and free loadings H.
+
+    Since H is free, no factorization has an error below that of the rank-k truncated SVD, and many reach it. The
+    default returns the one whose programs are used by few cells each: the leading left singular vectors, rotated by
+    varimax, start hierarchical alternating least squares (HALS) on the compressed matrix, which a few sweeps on the
+    matrix itself complete. Sparse input is never densified, and centring and scaling are implicit.
+
+    Parameters
+    ----------
+    n_components
+        Number of programs k.
+    init
+        Starting usages: ``"varimax"`` (default), ``"svd"`` (the closed form of least error [2]_), ``"kmeans"``,
+        ``"nndsvd"``, ``"random"`` (uniform on 0.2 to 1.2), or an array n_obs x k.
+    solver
+        ``"hals"`` (default), or ``"mu"`` for the multiplicative update [1]_ on the uncompressed matrix.
+    l1
+        Penalty on the sum of W, in units of the root mean square of the starting W: sparser usages at a slightly
+        larger error. Only for ``solver="hals"``.
+    center
+        What to subtract from each column: nothing (default), its ``"mean"``, or its mean over the ``"control"`` cells.
+    scale
+        Divide each column by its standard deviation (over the control cells with ``center="control"``).
+    fit_intercept
+        Fit a free baseline per column; the result then does not depend on ``center="mean"``. None (default) turns it
+        on when X has negative entries, or ``center="mean"`` or ``scale`` is used.
+    max_iter
+        Largest number of sweeps before the two final sweeps on the matrix itself.
+    tol
+        The sweeps end once one of them changes the error by less than this share of it.
+    random_state
+        Seed of the sketch and of random starts: an int, a Generator, a RandomState or None.
+    n_jobs
+        Number of threads; None means all. It never changes the result beyond rounding.
+    verbose
+        Show a progress bar.
+
+    Attributes
+    ----------
+    components_ : ndarray, k x n_features
+        H; rows have unit L2 norm and are ordered by the variance that their programs explain.
+    baseline_, center_, scale_ : ndarray, n_features
+        The baseline is in scaled units.
+    variance_explained_ : ndarray, k
+        Share of the variance of X in each program's term alone.
+    error_, error_bound_, error_ratio_ : float
+        Frobenius norm of the residual in scaled units, the least possible one (from the sketch, which overestimates it
+        by about 1e-4), and their ratio; NaN where X has rank k or less.
+    history_ : list of (stage, error)
+        Error before the first and after each sweep; the stage is ``"compressed"`` or ``"full"``.
+    n_iter_ : int
+        Number of sweeps.
+    converged_ : bool
+        Whether ``tol`` was reached within ``max_iter``.
+    l1_penalty_ : float
+        The penalty in units of W.
+
+    See Also
+    --------
+    scprograms.tl.semi_nmf : the same on AnnData.
+
+    References
+    ----------
+    .. [1] Ding, Li & Jordan (2010), IEEE TPAMI 32:45, https://doi.org/10.1109/TPAMI.2008.277
+    .. [2] Gillis & Kumar (2015), SIAM J. Matrix Anal. Appl. 36:1404, https://doi.org/10.1137/140993272
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.factorization import SemiNMF
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.gamma(0.3, size=(200, 3)) @ rng.normal(size=(3, 20)) + 0.5 * rng.normal(size=(200, 20))
+    >>> model = SemiNMF(3, random_state=0)
+    >>> W = model.fit_transform(X)
+    >>> W.shape, model.components_.shape, bool((W >= 0).all())
+    ((200, 3), (3, 20), True)
+    >>> bool(model.error_ratio_ < 1.01)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        init: Init | NDArray = "varimax",
+        solver: Literal["hals", "mu"] = "hals",
+        l1: float = 0.02,
+        center: Literal["mean", "control"] | None = None,
+        scale: bool = False,
+        fit_intercept: bool | None = None,
+        max_iter: int = 100,
+        tol: float = 1e-4,
+        random_state: int | np.random.Generator | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.init = init
+        self.solver = solver
+        self.l1 = l1
+        self.center = center
+        self.scale = scale
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Matrix, y: None = None, **fit_params: Any) -> SemiNMF:
+        """Fit the model; arguments as in ``fit_transform``."""
+        self.fit_transform(X, y, **fit_params)
+        return self
+
+    def fit_transform(
+        self,
+        X: Matrix,
+        y: None = None,  # noqa: ARG002
+        *,
+        W: NDArray | None = None,
+        H: NDArray | None = None,
+        control: NDArray | None = None,
+    ) -> NDArray:
+        """Fit the model and return the usages.
+
+        Parameters
+        ----------
+        X
+            n_obs x n_features: array, CSR or CSC; float32 stays float32.
+        y
+            Ignored.
+        W, H
+            A factor to keep as it is (n_obs x k, or k x n_features); only the other one is then found.
+        control
+            Boolean mask of the control cells, for ``center="control"``.
+
+        Returns
+        -------
+        W, n_obs x k, in the dtype of X.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or factor is out of range, or X has NaN or infinite entries, or no signal.
+        """
+        self._check_params()
+        if W is not None and H is not None:
+            msg = "W and H are both given: leave out the factor that is to be found."
+            raise ValueError(msg)
+        X = _validated(self, X, reset=True)
+        control = _checked_control(control, self.center, X.shape[0])
+        run = Factorizer(
+            n_components=self.n_components,
+            init=self.init,
+            solver=self.solver,
+            l1=self.l1,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            intercept=wants_intercept(X, fit_intercept=self.fit_intercept, center=self.center, scale=self.scale),
+            rng=_checks.generator(self.random_state),
+            verbose=self.verbose,
+        )
+        with threads(self.n_jobs):
+            center, scale = moments(X, center=self.center, scale=self.scale, control=control)
+            prepared = prepare(X, center, scale, intercept=run.intercept)
+            if W is not None:
+                fit = run.fit_given_usages(prepared.op, W)
+            elif H is not None:
+                fit = run.fit_given_loadings(prepared.op, H)
+            else:
+                fit = run.fit(prepared.op)
+            usages = self._keep(prepared, run, fit, ordered=W is None and H is None)
+        if not self.converged_ and self.tol > 0:
+            msg = (
+                f"The error still changed by more than tol={self.tol} of it after max_iter={self.max_iter} sweeps: "
+                "raise max_iter or tol."
+            )
+            warnings.warn(msg, ConvergenceWarning, stacklevel=2)
+        return usages
+
+    def transform(self, X: Matrix) -> NDArray:
+        """Return the usages of the fitted programs in new rows: penalised non-negative least squares, converged."""
+        check_is_fitted(self)
+        X = _validated(self, X, reset=False)
+        with threads(self.n_jobs):
+            op = prepare(X, self.center_, self.scale_, intercept=False).op
+            loadings = Loadings(self.components_.astype(np.float64), self.baseline_, 0.0)
+            return solve_usages(op, loadings, penalty=self.l1_penalty_)
+
+    def inverse_transform(self, X: NDArray) -> NDArray:
+        """Return ``center + scale * (baseline + W H)`` for usages W; a dense array of n_obs x n_features."""
+        check_is_fitted(self)
+        modelled = X @ self.components_ + self.baseline_.astype(self.components_.dtype)
+        return modelled * self.scale_.astype(modelled.dtype) + self.center_.astype(modelled.dtype)
+
+    def loadings_of(self, X: Matrix, W: NDArray, *, control: NDArray | None = None) -> dict[str, NDArray]:
+        """Return loadings and baseline by least squares for columns that need not have been in the fit.
+
+        Parameters
+        ----------
+        X
+            n_obs x any number of columns, of the same cells as W.
+        W
+            Usages, n_obs x k.
+        control
+            As in ``fit_transform``.
+
+        Returns
+        -------
+        ``loadings`` (k x n_columns), and ``baseline``, ``center`` and ``scale`` (n_columns).
+        """
+        check_is_fitted(self)
+        control = _checked_control(control, self.center, X.shape[0])
+        with threads(self.n_jobs):
+            center, scale = moments(X, center=self.center, scale=self.scale, control=control)
+            prepared = prepare(X, center, scale, intercept=self.intercept_)
+            found = fit_loadings(prepared.op, W, intercept=self.intercept_)
+        return {
+            "loadings": found.H.astype(W.dtype),
+            "baseline": found.baseline + prepared.shift,
+            "center": center,
+            "scale": scale,
+        }
+
+    def residual(self, X: Matrix, W: NDArray) -> float:
+        """Return the L1 residual in percent, ``100 sum|X - model| / sum|X|``, a block of rows at a time."""
+        check_is_fitted(self)
+        missed, total = 0.0, 0.0
+        for start in range(0, X.shape[0], RESIDUAL_ROWS):
+            rows = X[start : start + RESIDUAL_ROWS]
+            rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
+            missed += float(np.abs(rows - self.inverse_transform(W[start : start + RESIDUAL_ROWS])).sum(dtype=float))
+            total += float(np.abs(rows).sum(dtype=float))
+        return 100 * missed / total
+
+    def _check_params(self) -> None:
+        _checks.positive_int("n_components", self.n_components)
+        _checks.positive_int("max_iter", self.max_iter)
+        _checks.non_negative("l1", self.l1)
+        _checks.non_negative("tol", self.tol)
+        _checks.one_of("solver", self.solver, ("hals", "mu"))
+        _checks.one_of("center", self.center, (None, "mean", "control"))
+        _checks.one_of("scale", self.scale, (True, False))
+        _checks.one_of("fit_intercept", self.fit_intercept, (None, True, False))
+        if isinstance(self.init, str):
+            _checks.one_of("init", self.init, STARTS)
+        resolve_n_jobs(self.n_jobs)
+
+    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:
+        """Set the fitted attributes, and return W with its programs in their final order."""
+        W, H, op = fit.W, fit.loadings.H, prepared.op
+        variance = W.var(axis=0, dtype=np.float64) * np.square(H).sum(axis=1)
+        spread = float(op.squared_deviations(op.column_sums() / op.shape[0]).sum()) / op.shape[0]
+        order = np.argsort(-variance, kind="stable") if ordered else np.arange(len(variance))
+        self.n_components_ = self.n_components
+        self.intercept_ = run.intercept
+        self.components_ = H[order].astype(W.dtype)
+        self.baseline_ = fit.loadings.baseline + prepared.shift
+        self.center_, self.scale_ = prepared.center, prepared.scale
+        self.variance_explained_ = variance[order] / (spread if spread > 0 else 1.0)
+        self.error_, self.error_bound_ = run.history[-1][1], run.bound
+        exact = run.bound <= 1e-6 * max(error for _, error in run.history)
+        self.error_ratio_ = float("nan") if exact else self.error_ / run.bound
+        self.history_, self.n_iter_, self.l1_penalty_ = run.history, run.n_iter, run.penalty
+        self.converged_ = fit.converged
+        return np.ascontiguousarray(W[:, order])
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.components_.shape[0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _validated(estimator: SemiNMF, X: Matrix, *, reset: bool) -> Matrix:
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse=("csr", "csc"),
+        dtype=[np.float64, np.float32],
+        accept_large_sparse=True,
+    )
+    if reset and not (X.data if sparse.issparse(X) else X).any():
+        msg = "X has no signal: all of its values are zero."
+        raise ValueError(msg)
+    return X
+
+
+def _checked_control(control: NDArray | None, center: str | None, n_obs: int) -> NDArray | None:
+    if center != "control":
+        return None
+    if control is None:
+        msg = "center='control' needs control=, the boolean mask of the control cells."
+        raise ValueError(msg)
+    control = np.asarray(control)
+    if control.dtype != bool or control.shape != (n_obs,) or not control.any():
+        msg = (
+            f"control has dtype {control.dtype} and shape {control.shape}; "
+            f"a boolean mask that selects some of the {n_obs} cells is needed."
+        )
+        raise ValueError(msg)
+    return control

@@ -1,0 +1,93 @@
+"""Starting usages W0 (n_obs x k, non-negative). The start decides which of the equally good factorizations is found."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._rotation import simple_structure
+from ._svd import Compression
+
+STARTS = ("varimax", "svd", "kmeans", "nndsvd", "random")
+INTERCEPT_QUANTILE = 0.1
+
+
+def starting_usages(
+    name: str, compression: Compression, n_components: int, *, intercept: bool, rng: np.random.Generator
+) -> NDArray:
+    """Return W0 of the start called ``name``, in the dtype of the data."""
+    n_obs = compression.Y.shape[0]
+    if name == "random":
+        W = rng.random((n_obs, n_components)) + 0.2
+    elif name == "kmeans":
+        W = _kmeans(compression, n_components, rng)
+    else:
+        k = min(n_components, compression.Y.shape[1])
+        maker = {"varimax": _varimax, "svd": _closed_form, "nndsvd": _nndsvd}[name]
+        W = maker(compression, k, rng, intercept=intercept)
+        if k < n_components:  # more programs than the matrix has directions: the others start at random
+            W = np.hstack([W, W.mean() * rng.random((n_obs, n_components - k))])
+    return np.ascontiguousarray(W, dtype=compression.Y.dtype)
+
+
+def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:
+    """Left singular vectors, each weighted by the share of it that is above the noise, in simple structure.
+
+    The last direction of the sketch stands for the noise. Without weights, the directions next to it turn the rotation
+    of all others at random; weighted by the singular values themselves, usages overlap.
+    """
+    energies = np.square(compression.singular_values)
+    above_noise = np.sqrt(np.maximum(1 - energies[-1] / np.maximum(energies[:k], np.finfo(float).tiny), 0))
+    if len(energies) <= k or not above_noise.any():  # no direction to spare: the sketch is the whole matrix
+        above_noise = np.ones(k)
+    U = compression.left(k) * above_noise.astype(compression.Y.dtype)
+    scores = U @ simple_structure(U, rng=rng).astype(U.dtype)
+    if intercept:
+        # Centred scores: a program's usage is the long tail, and the cells that do not use it are the bulk below it.
+        scores *= np.where(np.sum(scores.astype(np.float64) ** 3, axis=0) < 0, -1, 1).astype(scores.dtype)
+        scores -= np.quantile(scores, INTERCEPT_QUANTILE, axis=0)
+    else:
+        positive = np.square(np.maximum(scores, 0), dtype=np.float64).sum(axis=0)
+        negative = np.square(np.minimum(scores, 0), dtype=np.float64).sum(axis=0)
+        scores *= np.where(positive < negative, -1, 1).astype(scores.dtype)
+    return np.maximum(scores, 0, out=scores)
+
+
+def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
+    """Non-negative W that spans the leading left singular vectors, where one exists (Gillis & Kumar 2015).
+
+    The first singular vector of a non-negative irreducible matrix is positive: enough of it, added to each of the
+    others, makes them non-negative. With an intercept a constant does the same for every matrix.
+    """
+    U = compression.left(k).astype(np.float64)
+    if intercept:
+        return U - U.min(axis=0)
+    first = U[:, 0] if U[:, 0].sum() >= 0 else -U[:, 0]
+    used = first > np.finfo(compression.Y.dtype).eps * first.max()
+    shift = np.max(-U[used] / first[used, None], axis=0)
+    W = U + np.maximum(shift, 0) * first[:, None]
+    W[:, 0] = first
+    return np.maximum(W, 0)
+
+
+def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
+    """Non-negative double SVD (Boutsidis & Gallopoulos 2008): the stronger signed half of each singular pair."""
+    U, V = compression.left(k).astype(np.float64), compression.V[:, :k].astype(np.float64)
+    W = np.empty_like(U)
+    for j in range(k):
+        halves = [(np.maximum(sign * U[:, j], 0), np.maximum(sign * V[:, j], 0)) for sign in (1, -1)]
+        strengths = [np.linalg.norm(u) * np.linalg.norm(v) for u, v in halves]
+        u, _ = halves[int(np.argmax(strengths))]
+        norm = np.linalg.norm(u)
+        W[:, j] = u * (np.sqrt(compression.singular_values[j] * max(strengths)) / (norm if norm > 0 else 1))
+    # A zero could never grow under the multiplicative solver: the mean fills it, as in the variant "nndsvda".
+    return np.where(W > 0, W, W.mean())
+
+
+def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> NDArray:
+    from sklearn.cluster import KMeans
+
+    Y = compression.Y
+    n_clusters = min(n_components, Y.shape[0])
+    labels = KMeans(n_clusters, n_init=3, random_state=int(rng.integers(2**31))).fit_predict(Y)
+    return np.eye(n_components)[labels] + 0.2

@@ -1,0 +1,76 @@
+"""Truncated SVD through the operator: subspace iteration on the shorter side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from ._operators import MatrixOperator, sum_of_products
+
+MAX_POWER_ITERATIONS = 12
+
+
+@dataclass(frozen=True)
+class Compression:
+    """The leading ``r`` directions of X: ``X ~ Y V'`` with ``Y = U S`` (n_obs x r) and orthonormal V (n_vars x r)."""
+
+    Y: NDArray
+    V: NDArray
+    singular_values: NDArray
+    """All r of them, largest first, in float64."""
+    n_power_iterations: int
+
+    def left(self, k: int) -> NDArray:
+        """Return the leading k left singular vectors."""
+        s = self.singular_values[:k]
+        return self.Y[:, :k] / np.where(s > 0, s, 1).astype(self.Y.dtype)
+
+
+def compress(
+    op: MatrixOperator, rank: int, *, n_leading: int, total: float, rng: np.random.Generator, tol: float = 1e-5
+) -> Compression:
+    """Return the leading ``rank`` directions of ``op``.
+
+    Subspace iteration with re-orthogonalisation on the shorter side of X, so that neither a QR nor a random matrix of
+    the longer side's length is ever needed [1]_. It ends once another pass lowers the squared residual of the
+    ``n_leading`` directions that matter by less than ``tol`` of it: a flat spectrum gets more passes than a steep one.
+
+    References
+    ----------
+    .. [1] Halko, Martinsson & Tropp (2011), SIAM Review 53:217, https://doi.org/10.1137/090771806
+    """
+    n_obs, n_vars = op.shape
+    rank = min(rank, n_obs, n_vars)
+    onto_longer, onto_shorter = (op.matmul, op.rmatmul) if n_obs >= n_vars else (op.rmatmul, op.matmul)
+    basis = _orthonormal(rng.standard_normal((min(n_obs, n_vars), rank)).astype(op.dtype))
+    longer = onto_longer(basis)
+    captured, n_iter = -np.inf, 0
+    while n_iter < MAX_POWER_ITERATIONS:
+        n_iter += 1
+        basis = _orthonormal(onto_shorter(longer))
+        longer = onto_longer(basis)
+        previous, (energies, rotation) = captured, _ritz(longer)
+        captured = float(energies[:n_leading].sum())
+        if captured - previous <= tol * max(total - captured, 0.0) or rank == min(n_obs, n_vars):
+            break
+    singular_values = np.sqrt(np.maximum(energies, 0))
+    rotation = rotation.astype(op.dtype)
+    longer, basis = longer @ rotation, basis @ rotation
+    if n_obs >= n_vars:
+        return Compression(longer, basis, singular_values, n_iter)
+    inverse = np.divide(1, singular_values, out=np.zeros(rank), where=singular_values > singular_values[0] * 1e-7)
+    scale = singular_values.astype(op.dtype)
+    return Compression(basis * scale, longer * inverse.astype(op.dtype), singular_values, n_iter)
+
+
+def _orthonormal(A: NDArray) -> NDArray:
+    # In float64: single precision would lose the directions below 1e-4 of the largest singular value.
+    return linalg.qr(A.astype(np.float64), mode="economic", overwrite_a=True, check_finite=False)[0].astype(A.dtype)
+
+
+def _ritz(Y: NDArray) -> tuple[NDArray, NDArray]:
+    energies, rotation = linalg.eigh(sum_of_products(Y, Y), check_finite=False)
+    return energies[::-1], rotation[:, ::-1]

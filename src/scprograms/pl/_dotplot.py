@@ -1,0 +1,216 @@
+"""Enriched gene sets of programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from scprograms import get
+
+from . import _figure
+from ._pixels import wrap_term
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
+
+_LARGEST_DOT = 90.0
+"""Area, in square points."""
+_LINE = 0.12
+"""Height of a line of a term."""
+
+
+def enrichment_dotplot(
+    adata: AnnData,
+    *,
+    key: str = "semi_nmf",
+    programs: str | Iterable[str] | None = None,
+    direction: Literal["up", "down"] | None = None,
+    library: str | None = None,
+    n_top: int = 3,
+    max_q: float | None = 0.05,
+    wrap: int = 54,
+    cmap: str | None = None,
+    ax: Axes | None = None,
+    show: bool | None = None,
+    return_fig: bool = False,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes | Figure:
+    """Draw the best terms of every program as dots: colour is the score, area is -log10 of the adjusted p-value.
+
+    A term that is among the best of one program has a dot under every program in which it passes ``max_q``.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, factorized and tested with :func:`scprograms.tl.program_enrichment`.
+    key
+        ``key_added`` of the factorization.
+    programs
+        Names of the programs to draw, in this order; all that have a term by default.
+    direction
+        Terms of the raised or of the lowered genes; both by default, in columns of their own.
+    library
+        Terms of this gene-set library; all by default.
+    n_top
+        Terms per program.
+    max_q
+        Largest adjusted p-value to draw; None draws every term that was tested.
+    wrap
+        Characters per line of a term; what three lines cannot hold ends in an ellipsis.
+    cmap
+        Colour map. By default a sequential one for combined scores, and a diverging one about zero for the normalised
+        enrichment scores (NES) of a ranked test.
+    ax
+        Axes to draw in; by default new ones whose size suits the numbers of terms and programs.
+    show
+        True shows the figure at once, False takes it out of pyplot, and None leaves it open for a notebook to display.
+    return_fig
+        Return the figure in place of the axes.
+    save
+        File to write; its suffix says the format.
+
+    Returns
+    -------
+    The axes of the dots, or the figure.
+
+    Raises
+    ------
+    KeyError
+        There is no factorization under ``key``, or no enrichment of it.
+    TypeError
+        ``n_top`` is no integer, or ``max_q`` no number.
+    ValueError
+        A program, direction or library is not known, or no term passes ``max_q``.
+
+    Examples
+    --------
+    >>> import scprograms as scp
+    >>> adata = scp.datasets.simulate_screen(300, 200, n_programs=3)
+    >>> scp.tl.semi_nmf(adata, 3)
+    >>> sets = {"first genes": adata.var_names[:20].tolist(), "last genes": adata.var_names[-20:].tolist()}
+    >>> scp.tl.program_enrichment(adata, sets, n_genes=15)
+    >>> ax = scp.pl.enrichment_dotplot(adata, max_q=None, show=False)
+    >>> len(ax.get_yticks())
+    2
+    """
+    chosen = {"key": key, "programs": programs, "direction": direction, "library": library}
+    table = get.enrichment(adata, **chosen, max_q=max_q)
+    if table.empty:
+        smallest = get.enrichment(adata, **chosen)["q"].min()
+        msg = f"No term has q <= max_q={max_q}: the smallest is {smallest:.2g}. Raise max_q, or pass max_q=None."
+        raise ValueError(msg)
+    best = get.enrichment(adata, **chosen, max_q=max_q, n_top=n_top)
+    terms = best[["library", "term"]].drop_duplicates().reset_index(drop=True)
+    table = table.merge(terms.assign(row=terms.index), on=["library", "term"])
+    columns = table[["program", "direction"]].drop_duplicates()
+    columns = [pair for program in best["program"].unique() for pair in _pairs(columns, program)]
+    two_way = table["direction"].nunique() > 1
+    names = [f"{program} {way}" if two_way else program for program, way in columns]
+    table = table.assign(
+        column=[columns.index(pair) for pair in zip(table["program"], table["direction"], strict=True)]
+    )
+
+    texts = [wrap_term(str(term), width=wrap) for term in terms["term"]]
+    lines = np.asarray([text.count("\n") + 1 for text in texts]) + 0.45
+    y = np.cumsum(lines) - lines / 2
+    fig, ax, owned = _figure.sized_axes(
+        ax,
+        width=max(1.2, 0.24 * len(names)),
+        height=max(2.2, lines.sum() * _LINE),
+        left=_figure.text_width(texts, 7) + 0.2,
+        right=1.3,
+        bottom=_figure.text_width(names, 8) + 0.3,
+        top=0.3,
+    )
+    dots = _draw_dots(ax, table, y, cmap)
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.set_ylim(lines.sum(), 0)
+    ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    ax.set_yticks(y, texts, fontsize=7, linespacing=1.0)
+    ax.tick_params(length=2)
+    ax.grid(color="0.92", linewidth=0.5)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    name = "combined score" if "combined_score" in table else "normalised enrichment score"
+    _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.0)
+    _size_legend(ax, table)
+    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+
+
+def _pairs(columns: pd.DataFrame, program: str) -> list[tuple[str, str]]:
+    ways = columns.loc[columns["program"] == program, "direction"]
+    return [(program, way) for way in ("up", "down") if way in set(ways)]
+
+
+def _strength(q: pd.Series) -> np.ndarray:
+    """``-log10 q``; a q-value that underflowed to zero counts as the smallest float."""
+    return -np.log10(np.maximum(q.to_numpy(dtype=float), np.finfo(float).tiny))
+
+
+def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None) -> PathCollection:
+    from matplotlib.colors import LogNorm, Normalize
+
+    strength = _strength(table["q"])
+    if "combined_score" in table:
+        score = table["combined_score"].to_numpy(dtype=float)
+        score = np.minimum(score, score[np.isfinite(score)].max(initial=1.0))
+        low, high = float(score.min()), float(score.max())
+        norm = LogNorm(low, high) if low > 0 and high > 30 * low else Normalize(min(low, 0), high)
+    else:
+        score = table["nes"].to_numpy(dtype=float)
+        norm = Normalize(-np.abs(score).max(), np.abs(score).max())
+    return ax.scatter(
+        table["column"],
+        y[table["row"]],
+        s=_LARGEST_DOT * strength / max(strength.max(), 1e-12),
+        c=score,
+        norm=norm,
+        cmap=cmap or ("viridis_r" if "combined_score" in table else "RdBu_r"),
+        edgecolors="0.3",
+        linewidths=0.4,
+        gid="dots",
+    )
+
+
+def _size_legend(ax: Axes, table: pd.DataFrame) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    largest = float(_strength(table["q"]).max())
+    values = [
+        value for value in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest) if 0 < value <= largest
+    ]
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=np.sqrt(_LARGEST_DOT * value / largest),
+            markerfacecolor="0.7",
+            markeredgecolor="0.3",
+            markeredgewidth=0.4,
+            label=f"{value:g}",
+        )
+        for value in values
+    ]
+    width, height = _figure.size_of(ax)
+    ax.legend(
+        handles=handles,
+        title="$-\\log_{10}$ adjusted p",
+        title_fontsize=8,
+        fontsize=7,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(1 + 0.1 / width, 1 - 1.1 / height),
+        borderaxespad=0,
+        labelspacing=0.7,
+    )
