@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from scipy import sparse
+
 from scprograms import _keys, _store
 
 CONTROL = "non-targeting"

@@ -223,6 +223,12 @@ def test_null_perturbations_move_nothing(plain_screen):
     assert min(pvalues) > 0.05 / len(pvalues)
 
 
+def test_null_perturbations_are_chosen_by_chance():
+    chosen = [small(random_state=seed, null_fraction=0.5).uns["truth"]["perturbations"]["null"] for seed in range(4)]
+    assert {int(null.sum()) for null in chosen} == {3}
+    assert len({tuple(null) for null in chosen}) > 1
+
+
 def test_only_activity_programs_are_moved(screen):
     truth = screen.uns["truth"]
     others = truth["programs"]["kind"] != "activity"

@@ -6,6 +6,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+
 from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
 from scprograms import ProgramsWarning, get
 
@@ -35,13 +36,14 @@ def test_loadings_layouts_hold_the_same_numbers(adata):
     assert len(long) == expected.size
     for row in long.sample(25, random_state=0).itertuples():
         assert row.loading == genes.loc[row.gene, row.program]
-    with pytest.raises(ValueError, match="layout='wide' is not known.*'genes', 'programs', 'long'"):
+    with pytest.raises(ValueError, match=r"layout='wide' is not known.*'genes', 'programs', 'long'"):
         get.loadings(adata, layout="wide")
 
 
 def test_readers_return_copies(adata):
     before = adata.uns["semi_nmf"]["history"].copy()
-    get.history(adata).loc[:, "loss"] = -1
+    history = get.history(adata)
+    history.loc[:, "loss"] = -1
     pd.testing.assert_frame_equal(adata.uns["semi_nmf"]["history"], before)
 
 
@@ -141,12 +143,12 @@ def test_labels_of_numbers_and_booleans_are_strings(adata):  # row 54
 
 
 def test_unknown_control_lists_the_levels(adata):  # row 48
-    with pytest.raises(ValueError, match="control='NT' is no level of .*'target_0'"):
+    with pytest.raises(ValueError, match=r"control='NT' is no level of .*'target_0'"):
         get.labels(adata, "perturbation", control="NT")
 
 
 def test_unknown_column_lists_the_columns(adata):  # row 36
-    with pytest.raises(KeyError, match="'guide' is not in adata.obs. There: 'perturbation'"):
+    with pytest.raises(KeyError, match=r"'guide' is not in adata\.obs\. There: 'perturbation'"):
         get.labels(adata, "guide")
     with pytest.raises(TypeError, match="single string"):
         get.labels(adata, ["perturbation"])

@@ -282,7 +282,7 @@ def write_table(adata: AnnData, key: str, kind: str, table: pd.DataFrame, *, gro
 
 
 def programs_as_adata(adata: AnnData, key: str) -> AnnData:
-    """Return cells x programs as an AnnData with the cells' annotation, embeddings and graphs."""
+    """Return cells x programs as an AnnData with the cells' annotation, embeddings and palettes."""
     usages, fit = read_usages(adata, key), read_fit(adata, key)
     loadings = read_loadings(adata, key)
     colors = {name: value for name, value in adata.uns.items() if name.endswith("_colors")}

@@ -16,17 +16,19 @@ from ._solvers import (
     Loadings,
     alternate,
     error_of,
+    fit_baseline,
     fit_loadings,
     root_mean_square,
     solve_usages,
     update_by_hals,
     update_by_multiplication,
+    with_explained,
 )
 from ._starts import starting_usages
 from ._svd import Compression, compress
 
 OVERSAMPLING = 10
-POLISH_SWEEPS = 2
+POLISH_SWEEPS = 1
 SKETCH_TOL = 1e-4
 SKETCH_TOL_CLOSED_FORM = 1e-9
 
@@ -69,9 +71,12 @@ class Factorizer:
                 return self._sweep("full", op, W, self.max_iter, self.tol, bar)
             compressed = DenseOperator(compression.Y)
             converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
-            fit = self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar)
-        fit.converged = converged
-        return fit
+            loadings = self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings
+        # Usages solved to the end for the final loadings: those that transform() gives the same cells.
+        W = solve_usages(op, loadings, penalty=self.penalty, start=W)
+        loadings = with_explained(op, W, loadings.H, loadings.baseline)
+        self._record("full", error_of(self._total, loadings))
+        return Fit(W, loadings, converged=converged)
 
     def fit_given_usages(self, op: MatrixOperator, W: NDArray) -> Fit:
         """Find the loadings for usages that are kept."""
@@ -93,7 +98,7 @@ class Factorizer:
             if self.penalty == 0 and self.l1 > 0:
                 self.penalty = self.l1 * root_mean_square(W * np.linalg.norm(H, axis=1).astype(W.dtype))
                 W = solve_usages(op, loadings, penalty=self.penalty)
-            loadings = fit_loadings(op, W, intercept=self.intercept, H=H)
+            loadings = with_explained(op, W, H, fit_baseline(op, W, H, intercept=self.intercept))
             errors.append(error_of(self._total, loadings))
             self._record("full", errors[-1])
             self.n_iter += 1

@@ -52,7 +52,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Fit a free baseline per column; the result then does not depend on ``center="mean"``. None (default) turns it
         on when X has negative entries, or ``center="mean"`` or ``scale`` is used.
     max_iter
-        Largest number of sweeps before the two final sweeps on the matrix itself.
+        Largest number of sweeps on the compressed matrix; a final one on the matrix itself follows.
     tol
         The sweeps end once one of them changes the error by less than this share of it.
     random_state

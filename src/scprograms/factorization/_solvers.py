@@ -48,24 +48,37 @@ def error_of(squared_norm: float, loadings: Loadings) -> float:
     return float(np.sqrt(max(squared_norm - loadings.explained, 0.0)))
 
 
-def fit_loadings(op: MatrixOperator, W: NDArray, *, intercept: bool, H: NDArray | None = None) -> Loadings:
-    """Return the H and b that minimise ``||X - 1 b' - W H||``; a given H is kept and only b is found.
+def fit_loadings(op: MatrixOperator, W: NDArray, *, intercept: bool) -> Loadings:
+    """Return the H and b that minimise ``||X - 1 b' - W H||``.
 
     With an intercept b = mean(X) - mean(W) H, and H solves the same equations with centred W.
     """
-    gram = sum_of_products(W, W)
-    cross = op.rmatmul(W).T.astype(np.float64)
-    n_obs = op.shape[0]
-    mean_w, mean_x = W.mean(axis=0, dtype=np.float64), op.column_sums() / n_obs
-    if intercept:
-        gram -= n_obs * np.outer(mean_w, mean_w)
-        cross -= n_obs * np.outer(mean_w, mean_x)
-    if H is None:
-        H = solve_ridge(gram, cross)
-    explained = float(2 * np.sum(H * cross) - np.sum((H @ H.T) * gram))
+    gram, cross, n_obs = sum_of_products(W, W), op.rmatmul(W).T.astype(np.float64), op.shape[0]
     if not intercept:
-        return Loadings(H, np.zeros(op.shape[1]), explained)
-    return Loadings(H, mean_x - mean_w @ H, explained + n_obs * float(mean_x @ mean_x))
+        H = solve_ridge(gram, cross)
+        return Loadings(H, np.zeros(op.shape[1]), float(2 * np.sum(H * cross) - np.sum((H @ H.T) * gram)))
+    mean_w, mean_x = W.mean(axis=0, dtype=np.float64), op.column_sums() / n_obs
+    gram -= n_obs * np.outer(mean_w, mean_w)
+    cross -= n_obs * np.outer(mean_w, mean_x)
+    H = solve_ridge(gram, cross)
+    explained = float(2 * np.sum(H * cross) - np.sum((H @ H.T) * gram)) + n_obs * float(mean_x @ mean_x)
+    return Loadings(H, mean_x - mean_w @ H, explained)
+
+
+def fit_baseline(op: MatrixOperator, W: NDArray, H: NDArray, *, intercept: bool) -> NDArray:
+    """Return the baseline b that minimises ``||X - 1 b' - W H||`` for fixed W and H."""
+    if not intercept:
+        return np.zeros(op.shape[1])
+    return op.column_sums() / op.shape[0] - W.mean(axis=0, dtype=np.float64) @ H
+
+
+def with_explained(op: MatrixOperator, W: NDArray, H: NDArray, baseline: NDArray) -> Loadings:
+    """Put together given loadings and baseline with what they explain of ``||X||^2`` together with W."""
+    cross = op.rmatmul(W).T.astype(np.float64) - np.outer(W.sum(axis=0, dtype=np.float64), baseline)
+    explained = 2 * np.sum(H * cross) - np.sum((H @ H.T) * sum_of_products(W, W))
+    if baseline.any():
+        explained += 2 * baseline @ op.column_sums() - op.shape[0] * baseline @ baseline
+    return Loadings(H, baseline, float(explained))
 
 
 def solve_ridge(gram: NDArray, cross: NDArray) -> NDArray:
@@ -91,16 +104,22 @@ def root_mean_square(W: NDArray) -> float:
     return float(np.sqrt(np.mean(np.square(W, dtype=np.float64))))
 
 
-def update_by_hals(
-    op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float, n_sweeps: int = 1, tol: float = 0
-) -> None:
-    """Update W in place by coordinate descent on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` for fixed H and b."""
+def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float) -> None:
+    """Update W in place by one sweep, and restart programs that died."""
+    C, G, offset = _descend(op, W, loadings, penalty=penalty, n_sweeps=1, tol=0)
+    _revive(W, C, G, offset)
+
+
+def _descend(
+    op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float, n_sweeps: int, tol: float
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Coordinate descent on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` over W >= 0, in place."""
     H, dtype = loadings.H, W.dtype
     G = (H @ H.T).astype(dtype)
     offset = (penalty + loadings.baseline @ H.T).astype(dtype)
     C = op.matmul(H.T.astype(dtype))
     for_blocks(lambda start, stop: hals_rows(W, C, G, offset, n_sweeps, dtype.type(tol), start, stop), W.shape[0])
-    _revive(W, C, G, offset)
+    return C, G, offset
 
 
 def update_by_multiplication(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
@@ -158,17 +177,14 @@ def alternate(
     return Fit(W, loadings, converged=False)
 
 
-def solve_usages(op: MatrixOperator, loadings: Loadings, *, penalty: float) -> NDArray:
-    """Return the non-negative least squares usages for fixed loadings, to convergence."""
-    W = np.zeros((op.shape[0], loadings.H.shape[0]), dtype=op.dtype)
-    H = loadings.H.copy()
+def solve_usages(op: MatrixOperator, loadings: Loadings, *, penalty: float, start: NDArray | None = None) -> NDArray:
+    """Return the penalised non-negative least squares usages for fixed loadings, to convergence.
+
+    The penalty holds for rows of H with unit norm, whatever their norm is; ``start`` is overwritten.
+    """
+    W = np.zeros((op.shape[0], loadings.H.shape[0]), dtype=op.dtype) if start is None else start
+    H, norms = loadings.H.copy(), np.linalg.norm(loadings.H, axis=1)
     unit_rows(W, H)
-    norms = np.linalg.norm(loadings.H, axis=1)
-    norms[norms == 0] = 1
-    G = (H @ H.T).astype(W.dtype)
-    offset = (penalty + loadings.baseline @ H.T).astype(W.dtype)
-    C = op.matmul(H.T.astype(W.dtype))
-    tol = W.dtype.type(NNLS_TOL)
-    for_blocks(lambda start, stop: hals_rows(W, C, G, offset, NNLS_SWEEPS, tol, start, stop), W.shape[0])
-    W /= norms.astype(W.dtype)
+    _descend(op, W, Loadings(H, loadings.baseline, 0.0), penalty=penalty, n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
+    W /= np.where(norms > 0, norms, 1).astype(W.dtype)
     return W

@@ -41,11 +41,14 @@ def usages(adata: AnnData, *, key: str = _KEY) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.get.usages(adata).shape
-    (300, 3)
+    (400, 3)
     """
     return _store.read_usages(adata, key)
 
@@ -78,11 +81,14 @@ def loadings(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.get.loadings(adata, layout="programs").shape
-    (3, 100)
+    (3, 200)
     >>> list(scp.get.loadings(adata, layout="long"))
     ['program', 'gene', 'loading']
     """
@@ -144,8 +150,11 @@ def top_genes(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.get.top_genes(adata, n_genes=5).shape
     (5, 3)
@@ -201,7 +210,9 @@ def programs(adata: AnnData, *, key: str = _KEY) -> AnnData:
     --------
     >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> programs = scp.get.programs(adata)
     >>> programs.var_names.tolist()
@@ -233,10 +244,13 @@ def history(adata: AnnData, *, key: str = _KEY) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
-    >>> list(scp.get.history(adata))
-    ['iteration', 'stage', 'loss', 'error_ratio']
+    >>> sorted(scp.get.history(adata))
+    ['error_ratio', 'iteration', 'loss', 'stage']
     """
     return _store.read_history(adata, key)

@@ -38,7 +38,7 @@ def labels(adata: AnnData, groupby: str, *, control: str | None = None) -> pd.Se
     Examples
     --------
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6)
     >>> scp.get.labels(adata, "perturbation", control="non-targeting").cat.categories[0]
     'non-targeting'
     """
@@ -72,10 +72,9 @@ def colors(adata: AnnData, groupby: str) -> dict[str, str] | None:
     Examples
     --------
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
-    >>> adata.obs["batch"] = adata.obs["batch"].astype("category")
-    >>> adata.uns["batch_colors"] = ["#0072b2", "#d55e00"][: adata.obs["batch"].nunique()]
-    >>> list(scp.get.colors(adata, "batch").values())
-    ['#0072b2', '#d55e00']
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6)
+    >>> adata.uns["batch_colors"] = ["#0072b2", "#d55e00", "#009e73"]
+    >>> scp.get.colors(adata, "batch")
+    {'batch_0': '#0072b2', 'batch_1': '#d55e00', 'batch_2': '#009e73'}
     """
     return _store.read_colors(adata, _store.read_labels(_store.check_adata(adata), groupby))

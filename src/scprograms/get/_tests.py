@@ -41,8 +41,11 @@ def anova(adata: AnnData, groupby: str, *, key: str = _KEY) -> pd.DataFrame:
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.tl.program_anova(adata, "perturbation")
     >>> "q" in scp.get.anova(adata, "perturbation")
@@ -96,11 +99,14 @@ def enrichment(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 200, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
-    >>> sets = {"first genes": adata.var_names[:20].tolist(), "last genes": adata.var_names[-20:].tolist()}
-    >>> scp.tl.program_enrichment(adata, sets, n_genes=15)
+    >>> gene_sets = scp.datasets.planted_gene_sets(adata, n_genes=20)
+    >>> scp.tl.program_enrichment(adata, gene_sets, n_genes=20)
     >>> best = scp.get.enrichment(adata, n_top=1)
     >>> best["program"].is_unique
     True

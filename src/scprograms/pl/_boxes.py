@@ -122,7 +122,7 @@ def draw_boxes(ax: Axes, boxes: pd.DataFrame, layout: PanelLayout, *, reference:
         axis=1,
     )
     ax.add_collection(
-        PolyCollection(corners, facecolors=list(boxes["color"]), edgecolors="0.3", linewidths=0.6, gid="boxes")
+        PolyCollection(list(corners), facecolors=list(boxes["color"]), edgecolors="0.3", linewidths=0.6, gid="boxes")
     )
     ax.hlines(boxes["med"], x - half, x + half, colors="black", linewidths=1.2, gid="medians")
     size = float(np.clip(900 / len(boxes), 2, 14))
@@ -138,7 +138,7 @@ def draw_boxes(ax: Axes, boxes: pd.DataFrame, layout: PanelLayout, *, reference:
 
 def _name_groups(ax: Axes, boxes: pd.DataFrame, layout: PanelLayout, *, reference: bool) -> None:
     # Where there is no room for all names, the groups that stand out are the ones to name.
-    distance = (boxes["mean"] - boxes["mean"].median()).abs().to_numpy()
+    distance = np.abs(boxes["mean"].to_numpy() - np.median(boxes["mean"]))
     if reference:
         distance[0] = np.inf
     named = np.sort(np.argsort(-distance, kind="stable")[: layout.n_named])

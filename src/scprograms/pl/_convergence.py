@@ -62,12 +62,17 @@ def convergence(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.pl.convergence(adata, show=False).get_xlabel()
     'iteration'
     """
+    from matplotlib.ticker import MaxNLocator
+
     check_choice("metric", metric, ("error_ratio", "loss"))
     history = get.history(adata, key=key)
     fig, ax, owned = _figure.sized_axes(ax, width=3.6, height=2.6, left=0.9, right=0.3, bottom=0.6, top=0.4)
@@ -92,7 +97,7 @@ def convergence(
         ax.set_yscale("log")
     else:
         ax.ticklabel_format(axis="y", useOffset=False)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("iteration")
     ax.set_ylabel("error / smallest possible error" if metric == "error_ratio" else "loss")
     ax.legend(frameon=False, fontsize=8)

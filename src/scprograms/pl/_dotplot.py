@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -92,16 +92,19 @@ def enrichment_dotplot(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 200, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
-    >>> sets = {"first genes": adata.var_names[:20].tolist(), "last genes": adata.var_names[-20:].tolist()}
-    >>> scp.tl.program_enrichment(adata, sets, n_genes=15)
-    >>> ax = scp.pl.enrichment_dotplot(adata, max_q=None, show=False)
-    >>> len(ax.get_yticks())
-    2
+    >>> gene_sets = scp.datasets.planted_gene_sets(adata, n_genes=20)
+    >>> scp.tl.program_enrichment(adata, gene_sets, n_genes=20)
+    >>> ax = scp.pl.enrichment_dotplot(adata, n_top=1, show=False)
+    >>> [label.get_text().split("_")[0] for label in ax.get_yticklabels()]
+    ['planted', 'planted', 'planted']
     """
-    chosen = {"key": key, "programs": programs, "direction": direction, "library": library}
+    chosen: dict[str, Any] = {"key": key, "programs": programs, "direction": direction, "library": library}
     table = get.enrichment(adata, **chosen, max_q=max_q)
     if table.empty:
         smallest = get.enrichment(adata, **chosen)["q"].min()

@@ -85,8 +85,11 @@ def usage_heatmap(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> ax = scp.pl.usage_heatmap(adata, "perturbation", control="non-targeting", show=False)
     >>> [label.get_text() for label in ax.get_xticklabels()]
@@ -199,8 +202,11 @@ def program_boxplot(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> axes = scp.pl.program_boxplot(adata, "perturbation", control="non-targeting", show=False)
     >>> len(axes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -84,8 +84,11 @@ def loading_heatmap(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> ax = scp.pl.loading_heatmap(adata, n_genes=4, show=False)
     >>> ax.images[0].get_array().shape[1]
@@ -184,8 +187,11 @@ def loading_clustermap(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> axes = scp.pl.loading_clustermap(adata, n_genes=4, show=False)
     >>> sorted(axes)
@@ -263,7 +269,7 @@ def _top_loadings(
     table = table[select_programs(programs, list(table))]
     if n_genes is None:
         return table
-    directions = ("up", "down") if direction == "both" else (direction,)
+    directions: list[Any] = ["up", "down"] if direction == "both" else [direction]
     parts = [
         get.top_genes(adata, key=key, n_genes=n_genes, direction=way, programs=list(table), layout="long")
         for way in directions

@@ -54,5 +54,7 @@ def spread(positions: np.ndarray, gap: float, *, low: float, high: float) -> np.
 
 def wrap_term(term: str, *, width: int = 44, n_lines: int = 3) -> str:
     """Break the name of a gene set into lines; what does not fit ends in an ellipsis."""
-    text = term.replace("_", " ") if " " not in term else term
+    if len(term) <= width:
+        return term
+    text = term if " " in term else term.replace("_", " ")
     return "\n".join(textwrap.wrap(text, width=width, max_lines=n_lines, placeholder=" …")) or term

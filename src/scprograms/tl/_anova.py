@@ -66,12 +66,15 @@ def program_anova(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(n_cells=300, n_genes=200, n_programs=4, random_state=0)
-    >>> scp.tl.semi_nmf(adata, n_programs=4)
+    >>> adata = scp.datasets.simulate_screen(300, 400, 6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, n_programs=6)
     >>> scp.tl.program_anova(adata, "perturbation")
     >>> adata.uns["semi_nmf"]["anova"]["perturbation"].shape
-    (4, 10)
+    (6, 10)
     """
     from scprograms.stats import benjamini_hochberg, one_way_anova
 

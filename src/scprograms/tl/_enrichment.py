@@ -120,13 +120,17 @@ def program_enrichment(
 
     Examples
     --------
+    >>> import scanpy as sc
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_screen(n_cells=300, n_genes=200, n_programs=4, random_state=0)
-    >>> scp.tl.semi_nmf(adata, n_programs=4)
-    >>> gene_sets = {"first": list(adata.var_names[:20]), "second": list(adata.var_names[20:40])}
+    >>> adata = scp.datasets.simulate_screen(300, 400, 6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, n_programs=6)
+    >>> gene_sets = scp.datasets.planted_gene_sets(adata, n_genes=20)
     >>> scp.tl.program_enrichment(adata, gene_sets, n_genes=20)
-    >>> sorted(set(adata.uns["semi_nmf"]["enrichment"]["term"]))
-    ['first', 'second']
+    >>> best = adata.uns["semi_nmf"]["enrichment"].groupby("program").first()
+    >>> bool(best["term"].str.startswith("planted").all())
+    True
     """
     loadings = _store.read_loadings(adata, key)
     names = _store.read_gene_names(adata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,7 +79,6 @@ def eligible_terms(library: Library, background: Sequence[str], *, min_size: int
     columns = columns[columns >= 0]
     shape = (len(sizes), len(position))
     membership = sparse.coo_array((np.ones(len(columns), dtype=np.int64), (rows, columns)), shape=shape).tocsr()
-    membership.data[:] = 1  # a gene that is named twice in a term counts once
     found = np.diff(membership.indptr)
     keep = np.flatnonzero((found >= min_size) & (found <= max_size))
     names = list(library)
@@ -95,6 +95,8 @@ def over_representation_table(
     indptr = np.cumsum([0, *(len(one.genes) for one in lists)])
     columns = np.concatenate([one.genes for one in lists]) if lists else np.zeros(0, dtype=np.int64)
     members = sparse.csr_array((np.ones(len(columns), dtype=np.int64), columns, indptr), shape=(len(lists), len(names)))
+    programs = np.array([one.program for one in lists], dtype=object)
+    directions = np.array([one.direction for one in lists], dtype=object)
     tables = []
     for library, terms in libraries.items():
         if not terms.names or not lists:
@@ -103,32 +105,34 @@ def over_representation_table(
         by_gene, term_size = terms.membership.tocsc(), np.diff(terms.membership.indptr)
         term_names = np.array(terms.names, dtype=object)
         alphabetical = np.argsort(np.argsort(term_names))
+        hits, genes = [], []
         for i, one in enumerate(lists):
             hit = np.flatnonzero(test.overlap[i])
             hit = hit[np.lexsort((alphabetical[hit], -test.combined_score[i, hit], test.p[i, hit]))]
             shared = by_gene[:, one.genes].tocsr()[hit]
-            shared.sort_indices()
-            ranked = names[one.genes][shared.indices]
-            ends = shared.indptr
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "program": one.program,
-                        "direction": one.direction,
-                        "library": library,
-                        "term": term_names[hit],
-                        "overlap": test.overlap[i, hit],
-                        "term_size": term_size[hit],
-                        "n_genes": len(one.genes),
-                        "background_size": len(names),
-                        "odds_ratio": test.odds_ratio[i, hit],
-                        "combined_score": test.combined_score[i, hit],
-                        "p": test.p[i, hit],
-                        "q": test.q[i, hit],
-                        "genes": [";".join(ranked[ends[j] : ends[j + 1]]) for j in range(len(hit))],
-                    }
-                )
+            ranked, ends = names[one.genes][shared.indices].tolist(), shared.indptr.tolist()
+            genes += [";".join(ranked[start:end]) for start, end in pairwise(ends)]
+            hits.append(hit)
+        row, term = np.repeat(np.arange(len(lists)), [len(hit) for hit in hits]), np.concatenate(hits)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "program": programs[row],
+                    "direction": directions[row],
+                    "library": library,
+                    "term": term_names[term],
+                    "overlap": test.overlap[row, term],
+                    "term_size": term_size[term],
+                    "n_genes": np.diff(indptr)[row],
+                    "background_size": len(names),
+                    "odds_ratio": test.odds_ratio[row, term],
+                    "combined_score": test.combined_score[row, term],
+                    "p": test.p[row, term],
+                    "q": test.q[row, term],
+                    "genes": genes,
+                }
             )
+        )
     return as_table(tables, COLUMNS)
 
 

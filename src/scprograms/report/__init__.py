@@ -1,0 +1,10 @@
+"""What a factorized and tested screen leaves on disk: a page to read, an Excel file, figures and gene lists."""
+
+from __future__ import annotations
+
+from ._excel import write_excel
+from ._figures import Picture, write_figures
+from ._gene_lists import write_gene_lists
+from ._page import write_html
+
+__all__ = ["Picture", "write_excel", "write_figures", "write_gene_lists", "write_html"]

@@ -1,0 +1,142 @@
+"""All tables of an analysis in one Excel file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scprograms import get
+from scprograms._files import atomic_path
+
+from ._versions import versions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+MAX_ROWS = 250_000
+"""Rows per sheet. Excel stops at 1,048,576, but hardly opens a file of that size."""
+_MAX_CHARACTERS = 32_767
+_SAFE = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+
+
+def write_excel(
+    adata: AnnData,
+    groupby: str,
+    path: str | os.PathLike[str],
+    *,
+    key: str = "semi_nmf",
+    max_q: float = 0.05,
+    n_top: int = 3,
+    parameters: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the tests of the programs and their enriched terms as an Excel file.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, factorized and tested with :func:`scprograms.tl.program_anova`; the sheets on gene sets have no
+        rows where :func:`scprograms.tl.program_enrichment` was not called.
+    groupby
+        Column of ``.obs`` that was tested.
+    path
+        File to write; an older one stays whole until the new one is.
+    key
+        ``key_added`` of the factorization.
+    max_q
+        Largest adjusted p-value that counts as significant.
+    n_top
+        Terms per program and direction on the sheet of the top terms.
+    parameters
+        What to list as parameters; by default those of the factorization.
+
+    Returns
+    -------
+    None. The sheets are ``W_ANOVA`` (all programs), ``Significant Factors`` (those with q up to ``max_q``, the
+    strongest evidence first), ``Pathway Enrichment`` (all terms, best first), ``Top Pathways`` (the best significant
+    terms), ``Parameters`` and ``Versions``. A sheet ends after 250,000 rows, with a note; all text is stored as text.
+
+    Raises
+    ------
+    KeyError
+        There is no factorization under ``key``, or ``groupby`` has not been tested on it.
+    OSError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import scprograms as scp
+    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> scp.tl.semi_nmf(adata, 3)
+    >>> scp.tl.program_anova(adata, "perturbation")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     scp.report.write_excel(adata, "perturbation", pathlib.Path(folder, "programs.xlsx"))
+    """
+    anova = get.anova(adata, groupby, key=key)
+    significant = anova[anova["q"] <= max_q].sort_values(["log10_p", "q"], kind="stable")
+    try:
+        terms = get.enrichment(adata, key=key)
+    except KeyError:
+        terms = pd.DataFrame(columns=["program", "direction", "library", "term", "p", "q", "genes"])
+    best = terms[terms["q"] <= max_q].groupby(["program", "direction"], sort=False, observed=True).head(n_top)
+    sheets = {
+        "W_ANOVA": anova.rename_axis("program").reset_index(),
+        "Significant Factors": significant.rename_axis("program").reset_index(),
+        "Pathway Enrichment": terms,
+        "Top Pathways": best,
+    }
+    if parameters is None:
+        parameters = adata.uns[key]["params"]
+    about = {f"rows of {name!r}": len(table) for name, table in sheets.items()}
+    sheets["Parameters"] = _as_sheet({**parameters, **about}, "parameter")
+    sheets["Versions"] = _as_sheet(versions(), "software")
+    with atomic_path(path) as part:
+        _write(part, sheets)
+
+
+def _as_sheet(entries: Mapping[str, Any], name: str) -> pd.DataFrame:
+    return pd.DataFrame({name: list(entries), "value": [str(value) for value in entries.values()]})
+
+
+def _write(path: os.PathLike[str], sheets: Mapping[str, pd.DataFrame]) -> None:
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(str(path), {**_SAFE, "constant_memory": True}) as book:
+        bold = book.add_format({"bold": True, "bottom": 1})
+        for name, table in sheets.items():
+            sheet = book.add_worksheet(name)
+            sheet.freeze_panes(1, 1)
+            shown = table.head(MAX_ROWS)
+            for column, title in enumerate(table.columns):
+                texts = [str(title), *map(_width_sample, shown[title].head(200))]
+                sheet.set_column(column, column, min(60, 2 + max(map(len, texts))))
+                sheet.write_string(0, column, str(title), bold)
+            for row, values in enumerate(zip(*(shown[title].tolist() for title in shown), strict=True), start=1):
+                for column, value in enumerate(values):
+                    _write_cell(sheet, row, column, value)
+            if len(shown) < len(table):
+                note = f"The first {len(shown):,} of {len(table):,} rows; the others are in the AnnData."
+                sheet.write_string(len(shown) + 1, 0, note)
+
+
+def _width_sample(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _write_cell(sheet: Any, row: int, column: int, value: Any) -> None:
+    if isinstance(value, bool | np.bool_):
+        sheet.write_boolean(row, column, bool(value))
+    elif isinstance(value, int | float | np.number):
+        if np.isfinite(value):
+            sheet.write_number(row, column, value)
+        elif not np.isnan(value):  # Excel has no infinity; what is missing stays empty
+            sheet.write_string(row, column, "inf" if value > 0 else "-inf")
+    elif value is not None and value is not pd.NA:
+        text = str(value)
+        if len(text) > _MAX_CHARACTERS:
+            text = f"{text[: _MAX_CHARACTERS - 2]} …"
+        sheet.write_string(row, column, text)

@@ -1,0 +1,21 @@
+"""What a result was made with."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = ("anndata", "scanpy", "numpy", "scipy", "pandas", "numba", "scikit-learn", "matplotlib", "gseapy")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package, Python, the platform and the packages that results may depend on."""
+    from scprograms import __version__
+
+    found = {"scprograms": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
