@@ -33,6 +33,11 @@ SKETCH_TOL = 1e-4
 SKETCH_TOL_CLOSED_FORM = 1e-9
 
 
+def sketch_rank(n_components: int) -> int:
+    """Return the number of directions to sketch: some to spare, and whole vector registers for the kernels."""
+    return -(-(n_components + OVERSAMPLING) // 16) * 16
+
+
 @dataclass
 class Factorizer:
     """The options of a semi-NMF and, as it goes on, what there is to say about it."""
@@ -116,7 +121,7 @@ class Factorizer:
         closed_form = isinstance(self.init, str) and self.init == "svd"
         compression = compress(
             op,
-            k + max(OVERSAMPLING, k // 2),
+            sketch_rank(k),
             n_leading=k,
             total=self._total,
             rng=self.rng,

@@ -11,6 +11,24 @@ FLUSH = 256  # non-zeros after which a single-precision partial sum moves into t
 
 
 @jit
+def _add_entries(indices, data, dense, part, begin, end):
+    """``part += sum_p data_p dense[indices_p]``, four entries at a time: the sum is loaded and stored less often."""
+    k = dense.shape[1]
+    p = begin
+    while p + 4 <= end:
+        a, b, c, d = data[p], data[p + 1], data[p + 2], data[p + 3]
+        i, j, l, m = indices[p], indices[p + 1], indices[p + 2], indices[p + 3]  # noqa: E741
+        for t in range(k):
+            part[t] += a * dense[i, t] + b * dense[j, t] + c * dense[l, t] + d * dense[m, t]
+        p += 4
+    while p < end:
+        a, i = data[p], indices[p]
+        for t in range(k):
+            part[t] += a * dense[i, t]
+        p += 1
+
+
+@jit
 def gather_rows(indptr, indices, data, dense, out, start, stop):
     """``out[i] = sum_j data_ij dense[j]`` for the rows start..stop of a compressed matrix."""
     k = dense.shape[1]
@@ -21,10 +39,7 @@ def gather_rows(indptr, indices, data, dense, out, start, stop):
         if end - begin <= FLUSH:
             for c in range(k):
                 part[c] = 0
-            for p in range(begin, end):
-                value, j = data[p], indices[p]
-                for c in range(k):
-                    part[c] += value * dense[j, c]
+            _add_entries(indices, data, dense, part, begin, end)
             for c in range(k):
                 out[i, c] = part[c]
             continue
@@ -33,10 +48,7 @@ def gather_rows(indptr, indices, data, dense, out, start, stop):
         for chunk in range(begin, end, FLUSH):
             for c in range(k):
                 part[c] = 0
-            for p in range(chunk, min(chunk + FLUSH, end)):
-                value, j = data[p], indices[p]
-                for c in range(k):
-                    part[c] += value * dense[j, c]
+            _add_entries(indices, data, dense, part, chunk, min(chunk + FLUSH, end))
             for c in range(k):
                 total[c] += part[c]
         for c in range(k):
@@ -55,6 +67,13 @@ def scatter_rows(indptr, indices, data, dense, out, start, stop):
             value, j = data[p], indices[p]
             for c in range(k):
                 out[j, c] += value * row[c]
+
+
+@jit
+def column_sums(indices, data, sums):
+    """Add up the entries of each column."""
+    for p in range(data.size):
+        sums[indices[p]] += data[p]
 
 
 @jit

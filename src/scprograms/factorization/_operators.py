@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._kernels import column_deviations, gather_rows, row_deviations, scatter_rows
+from ._kernels import column_deviations, column_sums, gather_rows, row_deviations, scatter_rows
 from ._parallel import ROWS_PER_BLOCK, for_blocks, map_blocks
 
 
@@ -137,7 +137,9 @@ class CompressedOperator:
             return np.add.reduceat(np.append(self._data.astype(np.float64), 0.0), self._indptr[:-1]) * (
                 np.diff(self._indptr) > 0
             )
-        return np.bincount(self._indices, weights=self._data, minlength=self.shape[1])
+        sums = np.zeros(self.shape[1])
+        column_sums(self._indices, self._data, sums)
+        return sums
 
     def squared_deviations(self, center: NDArray) -> NDArray:
         if self._canonical is None:

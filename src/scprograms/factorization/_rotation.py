@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from ._operators import sum_of_products
 
 MAX_ROWS = 20_000
-SAMPLE_ABOVE = 50_000
 MAX_ITER = 200
-TOL = 1e-10
+TOL = 1e-5
 
 
 def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
@@ -22,7 +21,7 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
     rotation on, the sum of the third moments is raised instead. On real screens the programs then mean the same and
     change less between subsamples.
 
-    On more than 50,000 rows the rotation is found on a sample of 20,000, drawn half uniformly and half by leverage (so
+    On more than 20,000 rows the rotation is found on a sample of as many, drawn half uniformly and half by leverage (so
     that rows of a rare program are in it) and weighted by the inverse of the probability to be drawn.
 
     References
@@ -33,7 +32,7 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
     if k < 2:
         return np.eye(k)
     weights = np.full(n, 1.0 / n)
-    if n > SAMPLE_ABOVE:
+    if n > MAX_ROWS:
         leverage = np.einsum("ij,ij->i", U, U).astype(np.float64)
         probability = 0.5 / n + 0.5 * leverage / leverage.sum()
         rows = np.sort(rng.choice(n, MAX_ROWS, p=probability))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import get
+from scprograms import _keys, _store, get
 from scprograms._files import atomic_path
 
 from ._versions import versions
@@ -70,11 +70,12 @@ def write_excel(
     --------
     >>> import tempfile, pathlib
     >>> import scprograms as scp
+    >>> from scprograms import report
     >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.tl.program_anova(adata, "perturbation")
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     scp.report.write_excel(adata, "perturbation", pathlib.Path(folder, "programs.xlsx"))
+    ...     report.write_excel(adata, "perturbation", pathlib.Path(folder, "programs.xlsx"))
     """
     anova = get.anova(adata, groupby, key=key)
     significant = anova[anova["q"] <= max_q].sort_values(["log10_p", "q"], kind="stable")
@@ -90,7 +91,7 @@ def write_excel(
         "Top Pathways": best,
     }
     if parameters is None:
-        parameters = adata.uns[key]["params"]
+        parameters = _store.read_fit(adata, key)[_keys.PARAMS]
     about = {f"rows of {name!r}": len(table) for name, table in sheets.items()}
     sheets["Parameters"] = _as_sheet({**parameters, **about}, "parameter")
     sheets["Versions"] = _as_sheet(versions(), "software")

@@ -47,10 +47,11 @@ def write_gene_lists(
     --------
     >>> import tempfile
     >>> import scprograms as scp
+    >>> from scprograms import report
     >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
     >>> scp.tl.semi_nmf(adata, 3)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     files = scp.report.write_gene_lists(adata, folder, n_genes=20)
+    ...     files = report.write_gene_lists(adata, folder, n_genes=20)
     >>> files[0].name
     'program_0_top20_genes.csv'
     """

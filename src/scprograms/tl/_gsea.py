@@ -122,7 +122,7 @@ def _prerank(values: np.ndarray, terms: Terms, *, n_permutations: int, seed: int
             ],
         }
     )
-    return table.sort_values(["p", "nes"], key=lambda x: -x.abs() if x.name == "nes" else x, kind="stable")
+    return table.iloc[np.lexsort((-table["nes"].abs(), table["p"]))]
 
 
 def _seed(random_state: RandomState) -> int:

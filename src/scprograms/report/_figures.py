@@ -1,0 +1,203 @@
+"""Every figure of an analysis, as PNG and PDF, with the caption that the page prints below it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scprograms import get, pl
+from scprograms._files import atomic_path
+from scprograms._validate import warn
+
+from ._format import plural
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+
+_AT_MOST_CLUSTERED = 40
+"""Programs beyond which fewer genes of each are drawn, so that names stay legible."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure on disk and what to say about it."""
+
+    name: str
+    """Name of the files, without ending."""
+    title: str
+    caption: str
+    """What is shown, and with which test."""
+    png: Path
+
+
+def write_figures(
+    adata: AnnData,
+    groupby: str,
+    folder: str | os.PathLike[str],
+    *,
+    control: str,
+    key: str = "semi_nmf",
+    max_q: float = 0.05,
+    n_boxes: int = 12,
+    formats: tuple[str, ...] = ("png", "pdf"),
+) -> list[Picture]:
+    """Draw everything that :mod:`scprograms.pl` draws of one analysis.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, factorized; what :func:`scprograms.tl.program_anova` and
+        :func:`scprograms.tl.program_enrichment` found is drawn where they were called.
+    groupby
+        Column of ``.obs`` with the perturbations.
+    folder
+        Where to write; it is made where it does not exist.
+    control
+        Level of ``groupby`` to compare with.
+    key
+        ``key_added`` of the factorization.
+    max_q
+        Largest adjusted p-value of a term to draw. Where no term passes, there is no dot plot, with a warning.
+    n_boxes
+        Programs with a panel of boxes: those that differ most between the perturbations.
+    formats
+        Endings of the files; a page needs ``"png"``.
+
+    Returns
+    -------
+    The figures in their order on the page, each with its caption.
+
+    Raises
+    ------
+    KeyError
+        There is no factorization under ``key``, or no column ``groupby``.
+    ValueError
+        ``control`` is no level of ``groupby``, or gene names are not unique.
+    OSError
+        A file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import scprograms as scp
+    >>> from scprograms import report
+    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> scp.tl.semi_nmf(adata, 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pictures = report.write_figures(adata, "perturbation", folder, control="non-targeting", formats=("png",))
+    >>> [picture.name for picture in pictures][:2]
+    ['usage_heatmap', 'program_boxplot']
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = []
+    for name, title, caption, draw in _plan(adata, groupby, control, key, max_q, n_boxes):
+        pictures.append(save_picture(draw(), folder, name=name, title=title, caption=caption, formats=formats))
+    return pictures
+
+
+def save_picture(
+    fig: Figure, folder: Path, *, name: str, title: str, caption: str, formats: tuple[str, ...] = ("png", "pdf")
+) -> Picture:
+    """Write one figure in all formats, and close it."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    try:
+        for ending in formats:
+            # Letters stay letters in a PDF, so that it can be edited and searched.
+            with atomic_path(folder / f"{name}.{ending}") as part, mpl.rc_context({"pdf.fonttype": 42}):
+                fig.savefig(part, dpi=160, bbox_inches="tight", pad_inches=0.08)
+    finally:
+        plt.close(fig)
+    return Picture(name=name, title=title, caption=caption, png=folder / f"{name}.png")
+
+
+def _plan(
+    adata: AnnData, groupby: str, control: str, key: str, max_q: float, n_boxes: int
+) -> Iterator[tuple[str, str, str, Callable[[], Figure]]]:
+    def figure(draw: Callable[..., Any], *args: Any, **options: Any) -> Callable[[], Figure]:
+        return lambda: draw(adata, *args, key=key, show=False, return_fig=True, **options)
+
+    n_programs = get.usages(adata, key=key).shape[1]
+    n_drawn = min(n_boxes, n_programs)
+    tested = _has(get.anova, adata, groupby, key=key)
+    yield (
+        "usage_heatmap",
+        "Which cells use which program",
+        f"Usage of each program (columns) in each cell (rows). Cells are sorted by {groupby}, {control} first, and "
+        "averaged to rows of pixels. Each program is scaled by the 99th percentile of its column, so that weakly used "
+        "programs show as well. A description; no test is involved.",
+        figure(pl.usage_heatmap, groupby, control=control),
+    )
+    yield (
+        "program_boxplot",
+        "Usage by perturbation",
+        f"{_boxes_shown(n_drawn, n_programs, tested=tested)} Each box is one group of {groupby}: quartiles, the median "
+        f"as a bar, the mean as a dot; the control ({control}) comes first and its median runs across as a dashed line."
+        + (
+            " The q-value is that of a one-way analysis of variance over all groups, on the cells, adjusted over the "
+            "programs (Benjamini-Hochberg)."
+            if tested
+            else ""
+        ),
+        figure(pl.program_boxplot, groupby, control=control, n_top=n_drawn),
+    )
+    n_genes = 3 if n_programs > _AT_MOST_CLUSTERED else 5
+    yield (
+        "loading_heatmap",
+        "Genes that programs raise and lower",
+        f"Loadings of the {n_genes} most raised and the {n_genes} most lowered genes of every program, in the order of "
+        "the programs. Red: a cell that uses the program has more of the gene; blue: it has less. No test is involved.",
+        figure(pl.loading_heatmap, direction="both", n_genes=n_genes),
+    )
+    yield (
+        "loading_clustermap",
+        "Programs that share genes",
+        "Loadings of the 3 most raised and lowered genes of every program, genes and programs clustered by average "
+        "linkage of Euclidean distances: programs side by side move the same genes. No test is involved.",
+        figure(pl.loading_clustermap),
+    )
+    if _has(get.enrichment, adata, key=key):
+        significant = get.enrichment(adata, key=key, max_q=max_q)
+        if len(significant):
+            ranked = "nes" in significant
+            test = "Ranked enrichment test" if ranked else "Hypergeometric test of the top genes against the background"
+            score = "normalised enrichment score" if ranked else "combined score, -ln(p) times the odds ratio"
+            yield (
+                "enrichment_dotplot",
+                "Gene sets among the genes of programs",
+                f"The best 3 terms of every program with q up to {max_q:g}, for its raised (up) and lowered (down) "
+                f"genes apart. {test}, adjusted over the terms of a library (Benjamini-Hochberg). Area: -log10 of the "
+                f"adjusted p-value; colour: {score}.",
+                figure(pl.enrichment_dotplot, max_q=max_q),
+            )
+        else:
+            warn(f"No gene set has q <= {max_q:g} for any program: there is no enrichment dot plot.")
+    yield (
+        "convergence",
+        "Course of the fit",
+        "Error of the factorization over the smallest one that any factorization with so many programs can have "
+        "(truncated singular value decomposition): 1 is perfect. The L1 penalty, which sets small usages to zero, ends "
+        "a little above 1 by design.",
+        figure(pl.convergence),
+    )
+
+
+def _boxes_shown(n_drawn: int, n_programs: int, *, tested: bool) -> str:
+    if n_drawn == n_programs:
+        return f"Usage of all {plural(n_programs, 'program')}."
+    which = "that differ most between the groups" if tested else "that explain most"
+    return f"Usage of the {n_drawn} of {n_programs} programs {which}."
+
+
+def _has(read: Callable[..., Any], *args: Any, **options: Any) -> bool:
+    try:
+        read(*args, **options)
+    except KeyError:
+        return False
+    return True

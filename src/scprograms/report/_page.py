@@ -1,0 +1,193 @@
+"""One self-contained page on an analysis."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scprograms import _keys, _store
+from scprograms._files import atomic_path
+
+from . import _format
+from ._figures import Picture, write_figures
+from ._summary import Summary, few_cells, summarise
+from ._versions import versions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_AT_MOST_ROWS = 60
+"""Perturbations in the map of differences: the strongest, where there are more."""
+_FULL_COLOR = 1.0
+"""Standardised difference at which the colour of the map is full, at least."""
+
+
+def write_html(
+    adata: AnnData,
+    groupby: str,
+    path: str | os.PathLike[str],
+    *,
+    control: str,
+    key: str = "semi_nmf",
+    max_q: float = 0.05,
+    batch: str | None = None,
+    title: str | None = None,
+    steps: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    pictures: Sequence[Picture] | None = None,
+    extra: Sequence[Mapping[str, Any]] = (),
+    files: Mapping[str, str] | None = None,
+    repeat: Mapping[str, str] | None = None,
+) -> None:
+    """Write a page that says in words, tables and figures what was found: one file, which needs no network.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, factorized and tested with :func:`scprograms.tl.program_anova`; gene sets are shown where
+        :func:`scprograms.tl.program_enrichment` was called.
+    groupby
+        Column of ``.obs`` with the perturbations, as tested.
+    path
+        File to write; an older one stays whole until the new one is.
+    control
+        Level of ``groupby`` to compare with.
+    key
+        ``key_added`` of the factorization.
+    max_q
+        Largest adjusted p-value that counts as significant.
+    batch
+        Column of ``.obs`` with batches that was tested as well: the page sets its effect beside the perturbations'.
+    title
+        Title of the page.
+    steps
+        Sentences on what was done before, such as quality control.
+    notes
+        Sentences that a reader should mind, such as warnings.
+    parameters
+        What to list as parameters; by default those of the factorization.
+    pictures
+        Figures from :func:`write_figures`; by default all are drawn for the page.
+    extra
+        Further sections: ``title``, and any of ``text`` (sentences), ``columns`` and ``rows`` (a table), ``picture``.
+    files
+        Files that lie beside the page, and what they hold.
+    repeat
+        Code that repeats the analysis, by what it is written in.
+
+    Raises
+    ------
+    KeyError
+        There is no factorization under ``key``, or it was not tested on ``groupby`` (and ``batch``).
+    ValueError
+        ``control`` is no level of ``groupby``, or gene names are not unique.
+    OSError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import scprograms as scp
+    >>> from scprograms import report
+    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
+    >>> scp.tl.semi_nmf(adata, 3)
+    >>> scp.tl.program_anova(adata, "perturbation")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "report.html")
+    ...     report.write_html(adata, "perturbation", path, control="non-targeting", pictures=[])
+    ...     "non-targeting" in path.read_text(encoding="utf-8")
+    True
+    """
+    summary = summarise(adata, groupby, control, key=key, max_q=max_q, batch=batch)
+    with tempfile.TemporaryDirectory() as folder:
+        if pictures is None:
+            pictures = write_figures(
+                adata, groupby, folder, control=control, key=key, max_q=max_q, formats=("png",)
+            )
+        embedded = [_embed(picture) for picture in pictures]
+    if parameters is None:
+        parameters = _store.read_fit(adata, key)[_keys.PARAMS]
+    html = _template().render(
+        title=title or f"Gene programs by {groupby}",
+        date=datetime.datetime.now().astimezone().strftime("%d %B %Y"),
+        groupby=groupby,
+        control=control,
+        key=key,
+        batch=batch,
+        n_cells=adata.n_obs,
+        n_genes=adata.n_vars,
+        summary=summary,
+        small=few_cells(summary),
+        map=_map(summary),
+        steps=list(steps),
+        notes=list(notes),
+        pictures=embedded,
+        extra=[{**section, "picture": _embed(section["picture"])} if "picture" in section else section
+               for section in extra],
+        files=dict(files or {}),
+        repeat=dict(repeat or {}),
+        parameters={name: str(value) for name, value in parameters.items()},
+        versions=versions(),
+        q=_format.format_q,
+        number=_format.format_number,
+    )
+    with atomic_path(path) as part:
+        part.write_text(html, encoding="utf-8")
+
+
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # Names of genes and terms come from files: whatever is in them is text.
+    environment = Environment(
+        loader=PackageLoader("scprograms.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _embed(picture: Picture) -> dict[str, str]:
+    data = base64.b64encode(Path(picture.png).read_bytes()).decode("ascii")
+    return {
+        "name": picture.name,
+        "title": picture.title,
+        "caption": picture.caption,
+        "source": f"data:image/png;base64,{data}",
+    }
+
+
+def _map(summary: Summary) -> dict[str, Any]:
+    """Return perturbations x programs as coloured cells; both in the order of their strongest difference."""
+    wide = summary.differences.pivot(index="group", columns="program", values="difference")
+    wide = wide[[program.name for program in summary.programs]]
+    sizes = dict(summary.groups)
+    order = wide.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index
+    order = sorted(order, key=lambda name: sizes[name] < 10)[:_AT_MOST_ROWS]
+    shown = wide.loc[order]
+    top = max(_FULL_COLOR, float(np.nanpercentile(np.abs(shown), 99)) if shown.notna().any(axis=None) else 0.0)
+    rows = []
+    for name, values in zip(order, shown.to_numpy(), strict=True):
+        cells = [{"text": _format.format_difference(v), "style": _color(v / top), "value": v} for v in values]
+        rows.append({"name": name, "n_cells": sizes[name], "cells": cells})
+    return {"programs": list(shown.columns), "rows": rows, "n_groups": len(wide), "top": top}
+
+
+def _color(share: float) -> str:
+    """Background from blue over white to red, and letters that stay legible on it."""
+    if not np.isfinite(share):
+        return ""
+    strength = min(abs(share), 1.0)
+    end = (178, 24, 43) if share > 0 else (33, 102, 172)
+    red, green, blue = (round(255 + (channel - 255) * strength) for channel in end)
+    return f"background:rgb({red},{green},{blue})" + (";color:#fff" if strength > 0.6 else "")

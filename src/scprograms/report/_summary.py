@@ -1,0 +1,213 @@
+"""What a page says about each program: names, numbers and sentences, without any markup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scprograms import _keys, _store, get
+from scprograms.report._differences import FEWEST_CELLS, differences_to_control, strongest
+
+from ._format import DOWN, UP, enumerate_names, format_difference, format_number, format_q, plural
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+CLEAR = 0.2
+"""Standardised difference from which a sentence names a perturbation (Cohen's "small" effect)."""
+_N_GENES, _N_GROUPS, _N_TERMS = 15, 10, 5
+
+# Words in names of columns of .obs that tell which cells are not independent of each other.
+_UNITS = ("guide", "grna", "replicate", "rep", "batch", "donor", "patient", "clone", "sample", "lane", "gem")
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program on the page."""
+
+    name: str
+    up: list[tuple[str, str]]
+    """Raised genes and their loadings."""
+    down: list[tuple[str, str]]
+    groups: list[dict[str, Any]]
+    """The strongest perturbations: ``name, n_cells, difference, value``."""
+    terms: dict[str, list[dict[str, Any]]]
+    """Per direction: ``term, library, q, overlap, genes, significant``."""
+    numbers: dict[str, float]
+    sentences: list[str]
+
+    @property
+    def label_up(self) -> str:
+        """The first raised genes."""
+        return ", ".join(gene for gene, _ in self.up[:4]) or "–"
+
+    @property
+    def label_down(self) -> str:
+        """The first lowered genes."""
+        return ", ".join(gene for gene, _ in self.down[:4]) or "–"
+
+    @property
+    def label(self) -> str:
+        """Both ends in a few words."""
+        ends = [(UP, self.up), (DOWN, self.down)]
+        return "  ".join(f"{sign} {', '.join(gene for gene, _ in genes[:3])}" for sign, genes in ends if genes)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that a page says about an analysis."""
+
+    programs: list[Program]
+    differences: pd.DataFrame
+    groups: list[tuple[str, int]]
+    """Groups and their sizes, the control first."""
+    in_short: list[str]
+    units: list[str]
+    """Columns of ``.obs`` that may hold guides or replicates, with their numbers of levels."""
+    has_terms: bool
+    max_q: float
+
+
+def summarise(
+    adata: AnnData, groupby: str, control: str, *, key: str, max_q: float, batch: str | None = None
+) -> Summary:
+    """Read all results off a factorized and tested screen."""
+    anova = get.anova(adata, groupby, key=key)
+    about = _store.read_fit(adata, key)[_keys.PROGRAMS]
+    differences = differences_to_control(adata, groupby, control, key=key)
+    sizes = get.labels(adata, groupby, control=control).value_counts(sort=False)
+    try:
+        terms = get.enrichment(adata, key=key)
+    except KeyError:
+        terms = None
+    numbers = anova[["F", "log10_p", "q", "eta_squared"]].join(about[["variance_explained", "sparsity"]])
+    if batch is not None:
+        numbers["eta_squared_batch"] = get.anova(adata, batch, key=key)["eta_squared"]
+    genes = {
+        way: get.top_genes(adata, key=key, n_genes=_N_GENES, direction=way, layout="long") for way in ("up", "down")
+    }
+    programs = []
+    for name in anova.index:
+        ends = {way: _genes(table, name) for way, table in genes.items()}
+        top = strongest(differences[differences["program"] == name], n_top=_N_GROUPS)
+        found = {way: _terms(terms, name, way, max_q) for way in ("up", "down")}
+        programs.append(
+            Program(
+                name=str(name),
+                up=ends["up"],
+                down=ends["down"],
+                groups=[
+                    {
+                        "name": row.group,
+                        "n_cells": row.n_cells,
+                        "difference": format_difference(row.difference),
+                        "value": row.difference,
+                    }
+                    for row in top.itertuples()
+                ],
+                terms=found,
+                numbers=numbers.loc[name].to_dict(),
+                sentences=_sentences(top, ends, found, control),
+            )
+        )
+    programs.sort(key=lambda program: np.nan_to_num(program.numbers["log10_p"], nan=np.inf))
+    return Summary(
+        programs=programs,
+        differences=differences,
+        groups=[(str(name), int(n)) for name, n in sizes.items()],
+        in_short=_in_short(programs, groupby, control, max_q, len(sizes)),
+        units=_units(adata, groupby),
+        has_terms=terms is not None,
+        max_q=max_q,
+    )
+
+
+def _genes(table: pd.DataFrame, program: str) -> list[tuple[str, str]]:
+    part = table[table["program"] == program]
+    return [(str(row.gene), format_number(row.loading, 2).replace("-", "−")) for row in part.itertuples()]
+
+
+def _terms(terms: pd.DataFrame | None, program: str, direction: str, max_q: float) -> list[dict[str, Any]]:
+    if terms is None:
+        return []
+    part = terms[(terms["program"] == program) & (terms["direction"] == direction)].head(_N_TERMS)
+    return [
+        {
+            "term": str(row["term"]),
+            "library": str(row["library"]),
+            "q": format_q(row["q"]),
+            "q_value": row["q"],
+            "overlap": f"{row['overlap']} of {row['term_size']}" if "overlap" in row else str(row["term_size"]),
+            "genes": str(row["genes"]).replace(";", ", "),
+            "significant": bool(row["q"] <= max_q),
+        }
+        for _, row in part.iterrows()
+    ]
+
+
+def _sentences(
+    top: pd.DataFrame,
+    ends: dict[str, list[tuple[str, str]]],
+    terms: dict[str, list[dict[str, Any]]],
+    control: str,
+) -> list[str]:
+    up, down = ([gene for gene, _ in ends[way][:3]] for way in ("up", "down"))
+    sentences = []
+    for sign, word in ((1, "more"), (-1, "less")):
+        moved = top[sign * top["difference"] >= CLEAR]
+        if moved.empty:
+            continue
+        # The product decides what is seen in these cells: less of a program means less of the genes that it raises.
+        more, less = (up, down) if sign > 0 else (down, up)
+        seen = [f"{way} {enumerate_names(genes)}" for way, genes in (("more", more), ("less", less)) if genes]
+        named = [f"{row.group} ({format_difference(row.difference)})" for row in moved.head(5).itertuples()]
+        others = f" and {len(moved) - 5} more" if len(moved) > 5 else ""
+        sentences.append(
+            f"Used {word} than in {control} cells with {enumerate_names(named) if not others else ', '.join(named)}"
+            f"{others}: {' and '.join(seen)} than there."
+        )
+    if not sentences:
+        sentences.append(f"No perturbation shifts its mean usage by {CLEAR} standard deviations or more.")
+    for way, word in (("up", "raised"), ("down", "lowered")):
+        found = [term for term in terms[way] if term["significant"]]
+        if found:
+            sentences.append(
+                f"Its {word} genes are enriched in {found[0]['term']} (q = {found[0]['q']}; {found[0]['genes']})."
+            )
+    return sentences
+
+
+def _in_short(programs: list[Program], groupby: str, control: str, max_q: float, n_groups: int) -> list[str]:
+    significant = [program for program in programs if program.numbers["q"] <= max_q]
+    lines = [
+        f"{len(significant)} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
+        f"q ≤ {max_q:g} (one-way analysis of variance on the cells, Benjamini-Hochberg over the programs; see the "
+        "warning below)."
+    ]
+    for program in significant[:5]:
+        share = f"{program.numbers['eta_squared']:.1%} of the variance of its usage lies between the groups"
+        lines.append(f"{program.name} ({program.label}): {share}. {' '.join(program.sentences)}")
+    if not significant:
+        lines.append(f"No program is told apart from chance; the differences to {control} below are descriptions only.")
+    return lines
+
+
+def _units(adata: AnnData, groupby: str) -> list[str]:
+    found = []
+    for name in map(str, adata.obs.columns):
+        words = name.lower().replace(".", "_").replace("-", "_").split("_")
+        column = adata.obs[name]
+        if name == groupby or pd.api.types.is_numeric_dtype(column) or not any(w.rstrip("s") in _UNITS for w in words):
+            continue
+        n_levels = column.nunique()
+        if 1 < n_levels <= adata.n_obs / 2:
+            found.append(f"{name} ({n_levels} levels)")
+    return found
+
+
+def few_cells(summary: Summary) -> list[str]:
+    """Return the groups that are too small to be named as the strongest."""
+    return [name for name, n in summary.groups[1:] if n < FEWEST_CELLS]
