@@ -46,7 +46,7 @@ def table(adata):
 
 
 def run(adata, gene_sets, **options):
-    scp.tl.program_enrichment(adata, gene_sets, **{"n_genes": 10, "min_size": 3, **options})
+    scp.tl.program_enrichment(adata, gene_sets, **{"n_genes": 10, "min_size": 3, "direction": "up", **options})
     return table(adata)
 
 

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -51,11 +51,12 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def staged_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+def staged_folder(folder: str | os.PathLike[str], *, replaces: Iterable[str] = ()) -> Iterator[Path]:
     """Yield an empty folder to write to; when the block ends well, its files take their places below ``folder``.
 
     Until then ``folder`` stays as it was: an error or an interrupt removes what was written, and what a killed process
-    left is removed by the next one. Files of ``folder`` that are not written again stay. One process at a time.
+    left is removed by the next one. Files of ``folder`` that are not written again stay, except those that match a
+    pattern of ``replaces``, which would be taken for results of this run. One process at a time.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def staged_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
             stage.mkdir()
             try:
                 yield stage
-                _move_into(stage, folder)
+                _move_into(stage, folder, replaces)
                 done = True
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
@@ -90,7 +91,7 @@ def _make_folders(folder: Path) -> list[Path]:
     return missing
 
 
-def _move_into(stage: Path, folder: Path) -> None:
+def _move_into(stage: Path, folder: Path, replaces: Iterable[str]) -> None:
     files = sorted(path for path in stage.rglob("*") if path.is_file())
     targets = [folder / file.relative_to(stage) for file in files]
     for file, target in zip(files, targets, strict=True):
@@ -101,6 +102,9 @@ def _move_into(stage: Path, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     for file, target in zip(files, targets, strict=True):
         file.replace(target)
+    for pattern in replaces:
+        for old in set(folder.glob(pattern)).difference(targets):
+            old.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

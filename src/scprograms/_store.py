@@ -143,17 +143,16 @@ def read_labels(adata: AnnData, groupby: object) -> Labels:
         codes, names = column.cat.codes.to_numpy().astype(np.int64), [str(name) for name in column.cat.categories]
     else:
         present = column.notna().to_numpy()
-        names, inverse = np.unique(column[present].astype(str).to_numpy(dtype=str), return_inverse=True)
-        codes = np.full(adata.n_obs, -1, dtype=np.int64)
+        levels, inverse = np.unique(column[present].astype(str).to_numpy(dtype=str), return_inverse=True)
+        codes, names = np.full(adata.n_obs, -1, dtype=np.int64), levels.tolist()
         codes[present] = inverse
-        names = names.tolist()
     n_missing = int(np.sum(codes < 0))
     if n_missing == adata.n_obs:
         msg = f"adata.obs[{groupby!r}] has no label at all: every value is missing."
         raise ValueError(msg)
     if n_missing:
         warn(f"adata.obs[{groupby!r}] is missing for {n_missing} of {adata.n_obs} cells: they are left out.")
-    return Labels(key=groupby, codes=codes, names=names)
+    return Labels(key=str(groupby), codes=codes, names=names)
 
 
 def check_level(labels: Labels, level: object, *, name: str) -> int:

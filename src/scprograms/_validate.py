@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
-Matrix = np.ndarray | sparse.spmatrix | sparse.sparray
+Matrix: TypeAlias = Any
+"""A numpy array, or a scipy CSR or CSC matrix or array (scipy has no types to say so)."""
 
 
 class ProgramsWarning(UserWarning):
@@ -19,7 +21,10 @@ class ProgramsWarning(UserWarning):
 
 def warn(message: str) -> None:
     """Warn from the caller's point of view (the frame outside scprograms is what the user sees)."""
-    warnings.warn(message, ProgramsWarning, stacklevel=3)
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "scprograms":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ProgramsWarning, stacklevel=level)
 
 
 def listing(names: Iterable[Any], *, at_most: int = 12) -> str:
@@ -55,10 +60,11 @@ def check_real(name: str, value: object, *, at_least: float = -np.inf, at_most: 
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         msg = f"{name}={value!r} is a {type(value).__name__}; pass a number."
         raise TypeError(msg)
-    if not np.isfinite(value) or not at_least <= value <= at_most:
+    number = float(value)
+    if not np.isfinite(number) or not at_least <= number <= at_most:
         msg = f"{name}={value} is out of range; pass a number between {at_least} and {at_most}."
         raise ValueError(msg)
-    return float(value)
+    return number
 
 
 def check_name(name: str, value: object) -> str:
@@ -117,4 +123,4 @@ def empty_rows(matrix: Matrix) -> np.ndarray:
     """Return the mask of the rows that are zero throughout."""
     if sparse.issparse(matrix):
         return np.asarray(abs(matrix).sum(axis=1)).ravel() == 0
-    return ~matrix.any(axis=1)
+    return np.asarray(~matrix.any(axis=1))

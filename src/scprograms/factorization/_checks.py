@@ -29,10 +29,11 @@ def non_negative(name: str, value: object) -> float:
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         msg = f"{name}={value!r} is a {type(value).__name__}; pass a number of at least 0."
         raise TypeError(msg)
-    if not (np.isfinite(value) and value >= 0):
+    number = float(value)
+    if not (np.isfinite(number) and number >= 0):
         msg = f"{name}={value} is not possible; pass a finite number of at least 0."
         raise ValueError(msg)
-    return float(value)
+    return number
 
 
 def one_of(name: str, value: object, options: Sequence[Any]) -> None:
@@ -44,7 +45,11 @@ def one_of(name: str, value: object, options: Sequence[Any]) -> None:
 
 def factor(name: str, value: object, shape: tuple[int, int], dtype: np.dtype, *, signed: bool) -> NDArray:
     """Return a factor that was passed in as a copy in the dtype of the data, after a look at its shape and values."""
-    array = np.array(value, dtype=dtype, order="C")
+    try:
+        array = np.array(value, dtype=dtype, order="C")
+    except (TypeError, ValueError) as error:
+        msg = f"{name} is a {type(value).__name__} that is no array of numbers; one of shape {shape} is needed."
+        raise TypeError(msg) from error
     if array.shape != shape:
         msg = f"{name} has shape {array.shape}; {shape} is needed."
         raise ValueError(msg)
@@ -67,4 +72,24 @@ def generator(random_state: object) -> np.random.Generator:
     ):
         msg = f"random_state={random_state!r} is a {type(random_state).__name__}; pass an int, a Generator or None."
         raise TypeError(msg)
-    return np.random.default_rng(random_state)
+    if isinstance(random_state, numbers.Integral) and random_state < 0:
+        msg = f"random_state={random_state} is negative; pass an integer of at least 0, a Generator or None."
+        raise ValueError(msg)
+    return np.random.default_rng(random_state)  # type: ignore[arg-type]
+
+
+def control_mask(control: NDArray | None, center: str | None, n_obs: int) -> NDArray | None:
+    """Return the mask of the control cells, or None where ``center`` does not ask for it."""
+    if center != "control":
+        return None
+    if control is None:
+        msg = "center='control' needs control=, the boolean mask of the control cells."
+        raise ValueError(msg)
+    control = np.asarray(control)
+    if control.dtype != bool or control.shape != (n_obs,) or not control.any():
+        msg = (
+            f"control has dtype {control.dtype} and shape {control.shape}; "
+            f"a boolean mask that selects some of the {n_obs} cells is needed."
+        )
+        raise ValueError(msg)
+    return control

@@ -54,6 +54,8 @@ class Factorizer:
 
     bound: float = float("nan")
     """Error of the truncated SVD: no factorization has less."""
+    exact: bool = False
+    """Whether X has rank k or less: the bound is then rounding error, and a ratio to it means nothing."""
     penalty: float = 0.0
     history: list[tuple[str, float]] = field(default_factory=list)
     n_iter: int = 0
@@ -73,7 +75,7 @@ class Factorizer:
             total=self.max_iter, desc="semi-NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False
         ) as bar:
             if self.solver == "mu":
-                return self._sweep("full", op, W, self.max_iter, self.tol, bar)
+                return self._alive(self._sweep("full", op, W, self.max_iter, self.tol, bar))
             compressed = DenseOperator(compression.Y)
             converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
             loadings = self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings
@@ -81,7 +83,14 @@ class Factorizer:
         W = solve_usages(op, loadings, penalty=self.penalty, start=W)
         loadings = with_explained(op, W, loadings.H, loadings.baseline)
         self._record("full", error_of(self._total, loadings))
-        return Fit(W, loadings, converged=converged)
+        return self._alive(Fit(W, loadings, converged=converged))
+
+    def _alive(self, fit: Fit) -> Fit:
+        if not fit.W.any():
+            init = repr(self.init) if isinstance(self.init, str) else "an array"
+            msg = f"Every usage ended at 0 with l1={self.l1} and init={init}: lower l1, or start from another init."
+            raise ValueError(msg)
+        return fit
 
     def fit_given_usages(self, op: MatrixOperator, W: NDArray) -> Fit:
         """Find the loadings for usages that are kept."""
@@ -112,8 +121,15 @@ class Factorizer:
 
     def _set_norm(self, op: MatrixOperator) -> None:
         self._total = squared_norm(op)
-        if not np.isfinite(self._total):
-            msg = "X has values so large that its squared norm overflows: divide it by a constant."
+        limits = np.finfo(op.dtype)
+        if not self._total < limits.max:
+            msg = f"X has values so large that its squared norm overflows in {op.dtype}: divide it by a constant."
+            raise ValueError(msg)
+        if self._total < limits.tiny:
+            msg = (
+                f"X has no signal: its columns are constant (n_samples = {op.shape[0]}), or its values so small that "
+                f"its squared norm, {self._total:.1e}, underflows in {op.dtype}."
+            )
             raise ValueError(msg)
 
     def _compress(self, op: MatrixOperator) -> Compression:
@@ -129,6 +145,7 @@ class Factorizer:
         )
         tail = self._total - float(np.square(compression.singular_values[:k]).sum())
         self.bound = float(np.sqrt(max(tail, 0.0)))
+        self.exact = tail <= max(1e-12, 10 * np.finfo(op.dtype).eps) * self._total
         return compression
 
     def _sweep(self, stage: str, op: MatrixOperator, W: NDArray, max_iter: int, tol: float, bar: Any) -> Fit:

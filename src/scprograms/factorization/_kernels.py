@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._parallel import jit
 
@@ -11,7 +12,7 @@ FLUSH = 256  # non-zeros after which a single-precision partial sum moves into t
 
 
 @jit
-def _add_entries(indices, data, dense, part, begin, end):
+def _add_entries(indices: NDArray, data: NDArray, dense: NDArray, part: NDArray, begin: int, end: int) -> None:
     """``part += sum_p data_p dense[indices_p]``, four entries at a time: the sum is loaded and stored less often."""
     k = dense.shape[1]
     p = begin
@@ -29,7 +30,9 @@ def _add_entries(indices, data, dense, part, begin, end):
 
 
 @jit
-def gather_rows(indptr, indices, data, dense, out, start, stop):
+def gather_rows(
+    indptr: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
+) -> None:
     """``out[i] = sum_j data_ij dense[j]`` for the rows start..stop of a compressed matrix."""
     k = dense.shape[1]
     part = np.zeros(k, dtype=dense.dtype)
@@ -56,7 +59,9 @@ def gather_rows(indptr, indices, data, dense, out, start, stop):
 
 
 @jit
-def scatter_rows(indptr, indices, data, dense, out, start, stop):
+def scatter_rows(
+    indptr: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
+) -> None:
     """``out[j] += sum_i data_ij dense[i]`` over the rows start..stop of a compressed matrix."""
     k = dense.shape[1]
     row = np.empty(k, dtype=dense.dtype)
@@ -70,14 +75,23 @@ def scatter_rows(indptr, indices, data, dense, out, start, stop):
 
 
 @jit
-def column_sums(indices, data, sums):
+def column_sums(indices: NDArray, data: NDArray, sums: NDArray) -> None:
     """Add up the entries of each column."""
     for p in range(data.size):
         sums[indices[p]] += data[p]
 
 
 @jit
-def column_deviations(indptr, indices, data, center, squares, counts, start, stop):
+def column_deviations(
+    indptr: NDArray,
+    indices: NDArray,
+    data: NDArray,
+    center: NDArray,
+    squares: NDArray,
+    counts: NDArray,
+    start: int,
+    stop: int,
+) -> None:
     """Add ``(data_ij - center_j)^2`` and the number of stored entries per column, over the rows start..stop."""
     for i in range(start, stop):
         for p in range(indptr[i], indptr[i + 1]):
@@ -88,7 +102,15 @@ def column_deviations(indptr, indices, data, center, squares, counts, start, sto
 
 
 @jit
-def row_deviations(indptr, indices, data, center, squares, counts, start, stop):  # noqa: ARG001
+def row_deviations(
+    indptr: NDArray,
+    data: NDArray,
+    center: NDArray,
+    squares: NDArray,
+    counts: NDArray,
+    start: int,
+    stop: int,
+) -> None:
     """``column_deviations`` where the compressed axis is the one to report on: a CSC matrix's columns."""
     for i in range(start, stop):
         total = 0.0
@@ -100,7 +122,9 @@ def row_deviations(indptr, indices, data, center, squares, counts, start, stop):
 
 
 @jit
-def hals_rows(W, C, G, offset, n_sweeps, tol, start, stop):
+def hals_rows(
+    W: NDArray, C: NDArray, G: NDArray, offset: NDArray, n_sweeps: int, tol: float, start: int, stop: int
+) -> None:
     """Coordinate descent on ``1/2 w G w' - w (c - offset)`` over w >= 0, for the rows start..stop of W, in place.
 
     A block of rows is held transposed, so that the innermost loop runs over rows: it vectorises without a reduction,

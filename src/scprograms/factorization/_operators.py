@@ -13,7 +13,7 @@ Products come in the dtype of the matrix; sums over cells are accumulated in flo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,15 +42,15 @@ class MatrixOperator(Protocol):
         """Sum of squared deviations of each column from ``center``."""
 
 
-def as_operator(X: NDArray | sparse.spmatrix | sparse.sparray | MatrixOperator) -> MatrixOperator:
+def as_operator(X: Any) -> MatrixOperator:
     """Wrap a matrix; float32 and float64 stay, float16 becomes float32 and all else float64."""
-    if isinstance(X, DenseOperator | CompressedOperator | CenteredOperator):
-        return X
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float32 if X.dtype == np.float16 else float)
     if sparse.issparse(X):
-        X = X if X.format in ("csr", "csc") else X.tocsr()
-        return CompressedOperator(X.astype(dtype, copy=False))
-    return DenseOperator(np.asarray(X, dtype=dtype))
+        compressed = X if X.format in ("csr", "csc") else X.tocsr()
+        return CompressedOperator(compressed.astype(dtype, copy=False))
+    if isinstance(X, np.ndarray):
+        return DenseOperator(np.asarray(X, dtype=dtype))
+    return X
 
 
 class DenseOperator:
@@ -148,8 +148,10 @@ class CompressedOperator:
             self._canonical = merged
         X, center = self._canonical, np.broadcast_to(np.asarray(center, dtype=np.float64), self.shape[1:]).copy()
         squares, counts = np.zeros(self.shape[1]), np.zeros(self.shape[1], dtype=np.int64)
-        kernel = column_deviations if self._by_row else row_deviations
-        kernel(X.indptr, X.indices, X.data, center, squares, counts, 0, X.indptr.size - 1)
+        if self._by_row:
+            column_deviations(X.indptr, X.indices, X.data, center, squares, counts, 0, self.shape[0])
+        else:
+            row_deviations(X.indptr, X.data, center, squares, counts, 0, self.shape[1])
         return squares + (self.shape[0] - counts) * center**2
 
 

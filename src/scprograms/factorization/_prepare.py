@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from scipy import sparse
 from ._checks import logger
 from ._operators import CenteredOperator, MatrixOperator, as_operator
 
-Matrix = NDArray | sparse.spmatrix | sparse.sparray
+Matrix: TypeAlias = Any
+"""A numpy array, or a scipy CSR or CSC matrix or array (scipy has no types to say so)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | No
     n_vars = X.shape[1]
     if center is None and not scale:
         return np.zeros(n_vars), np.ones(n_vars)
-    reference = as_operator(X[np.flatnonzero(control)] if center == "control" else X)
+    reference = as_operator(X[np.flatnonzero(control)] if control is not None else X)
     n_obs = reference.shape[0]
     mean = reference.column_sums() / n_obs
     sd = np.ones(n_vars)

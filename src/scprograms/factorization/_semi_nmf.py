@@ -175,7 +175,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             msg = "W and H are both given: leave out the factor that is to be found."
             raise ValueError(msg)
         X = _validated(self, X, reset=True)
-        control = _checked_control(control, self.center, X.shape[0])
+        control = _checks.control_mask(control, self.center, X.shape[0])
         run = Factorizer(
             n_components=self.n_components,
             init=self.init,
@@ -237,7 +237,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ``loadings`` (k x n_columns), and ``baseline``, ``center`` and ``scale`` (n_columns).
         """
         check_is_fitted(self)
-        control = _checked_control(control, self.center, X.shape[0])
+        control = _checks.control_mask(control, self.center, X.shape[0])
         with threads(self.n_jobs):
             center, scale = moments(X, center=self.center, scale=self.scale, control=control)
             prepared = prepare(X, center, scale, intercept=self.intercept_)
@@ -286,8 +286,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.center_, self.scale_ = prepared.center, prepared.scale
         self.variance_explained_ = variance[order] / (spread if spread > 0 else 1.0)
         self.error_, self.error_bound_ = run.history[-1][1], run.bound
-        exact = run.bound <= 1e-6 * max(error for _, error in run.history)
-        self.error_ratio_ = float("nan") if exact else self.error_ / run.bound
+        self.error_ratio_ = float("nan") if run.exact else self.error_ / run.bound
         self.history_, self.n_iter_, self.l1_penalty_ = run.history, run.n_iter, run.penalty
         self.converged_ = fit.converged
         return np.ascontiguousarray(W[:, order])
@@ -316,19 +315,3 @@ def _validated(estimator: SemiNMF, X: Matrix, *, reset: bool) -> Matrix:
         msg = "X has no signal: all of its values are zero."
         raise ValueError(msg)
     return X
-
-
-def _checked_control(control: NDArray | None, center: str | None, n_obs: int) -> NDArray | None:
-    if center != "control":
-        return None
-    if control is None:
-        msg = "center='control' needs control=, the boolean mask of the control cells."
-        raise ValueError(msg)
-    control = np.asarray(control)
-    if control.dtype != bool or control.shape != (n_obs,) or not control.any():
-        msg = (
-            f"control has dtype {control.dtype} and shape {control.shape}; "
-            f"a boolean mask that selects some of the {n_obs} cells is needed."
-        )
-        raise ValueError(msg)
-    return control

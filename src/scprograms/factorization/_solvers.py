@@ -83,8 +83,10 @@ def with_explained(op: MatrixOperator, W: NDArray, H: NDArray, baseline: NDArray
 
 def solve_ridge(gram: NDArray, cross: NDArray) -> NDArray:
     """Solve ``gram H = cross`` with a ridge so small that it only keeps dead or collinear programs from failing."""
-    k = gram.shape[0]
-    ridged = gram + np.eye(k) * max(RIDGE * float(np.trace(gram)) / k, np.finfo(float).tiny)
+    ridge = RIDGE * float(np.trace(gram)) / gram.shape[0]
+    if ridge == 0:  # no program is used
+        return np.zeros_like(cross)
+    ridged = gram + np.eye(gram.shape[0]) * ridge
     try:
         return linalg.solve(ridged, cross, assume_a="pos", check_finite=False)
     except linalg.LinAlgError:

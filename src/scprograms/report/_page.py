@@ -109,9 +109,7 @@ def write_html(
     summary = summarise(adata, groupby, control, key=key, max_q=max_q, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
         if pictures is None:
-            pictures = write_figures(
-                adata, groupby, folder, control=control, key=key, max_q=max_q, formats=("png",)
-            )
+            pictures = write_figures(adata, groupby, folder, control=control, key=key, max_q=max_q, formats=("png",))
         embedded = [_embed(picture) for picture in pictures]
     if parameters is None:
         parameters = _store.read_fit(adata, key)[_keys.PARAMS]
@@ -130,8 +128,9 @@ def write_html(
         steps=list(steps),
         notes=list(notes),
         pictures=embedded,
-        extra=[{**section, "picture": _embed(section["picture"])} if "picture" in section else section
-               for section in extra],
+        extra=[
+            {**section, "picture": _embed(section["picture"])} if "picture" in section else section for section in extra
+        ],
         files=dict(files or {}),
         repeat=dict(repeat or {}),
         parameters={name: str(value) for name, value in parameters.items()},

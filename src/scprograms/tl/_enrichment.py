@@ -27,7 +27,7 @@ def program_enrichment(
     key: str = "semi_nmf",
     method: Literal["ora", "prerank", "enrichr"] = "ora",
     n_genes: int = 100,
-    direction: Literal["up", "down", "both"] = "up",
+    direction: Literal["up", "down", "both"] = "both",
     rank_by: Literal["loading", "zscore"] = "loading",
     background: Iterable[str] | None = None,
     min_size: int = 10,

@@ -41,6 +41,15 @@ def read_control(adata: AnnData, *, center: object, control: object) -> NDArray 
     return None
 
 
+def warn_about_rank(n_programs: int, shape: tuple[int, int]) -> None:
+    """Warn if there are more programs than the matrix that enters the fit has directions."""
+    if n_programs > min(shape):
+        _validate.warn(
+            f"n_programs={n_programs} exceeds the {min(shape)} directions of the {shape[0]} x {shape[1]} matrix that "
+            "enters the fit: programs beyond them mean nothing. Choose fewer."
+        )
+
+
 def _check_memory(adata: AnnData, n_programs: int) -> None:
     """Refuse a number of programs whose factors alone could not be held, before anything is allocated."""
     largest = 64 * max(min(adata.shape), 1)
@@ -72,7 +81,7 @@ def as_factorization(
             "stage": list(stages),
             "iteration": np.arange(len(errors)),
             "loss": np.asarray(errors),
-            "error_ratio": np.asarray(errors) / model.error_bound_ if model.error_bound_ > 0 else np.nan,
+            "error_ratio": np.asarray(errors) / (np.nan if np.isnan(model.error_ratio_) else model.error_bound_),
         }
     ).set_axis([str(i) for i in range(len(errors))], axis=0)
     table = pd.DataFrame({column: genes[column] for column in ("baseline", "center", "scale")})

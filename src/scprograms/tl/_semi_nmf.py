@@ -10,7 +10,7 @@ import numpy as np
 from scprograms import _store, _validate
 from scprograms.factorization import SemiNMF
 
-from ._factorization import as_factorization, read_control, read_expression
+from ._factorization import as_factorization, read_control, read_expression, warn_about_rank
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -146,6 +146,7 @@ def semi_nmf(
     matrix = read_expression(adata, layer=layer, n_programs=n_programs)
     used = _store.read_gene_mask(adata, mask_var)
     controls = read_control(adata, center=center, control=control)
+    warn_about_rank(n_programs, (adata.n_obs, adata.n_vars if used is None else int(used.sum())))
 
     model = SemiNMF(
         n_programs,

@@ -1,0 +1,90 @@
+"""The command line: ``scprograms run`` on a screen, ``scprograms demo`` on a simulated one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from scprograms._files import FolderInUseError
+
+from ._journal import InputError, one_line
+from ._parser import make_parser
+
+__all__ = ["main"]
+
+INTERRUPTED, TERMINATED, BAD_INPUT, FAILED = 130, 143, 2, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    argv
+        Arguments; by default those that the process was started with.
+
+    Returns
+    -------
+    0 where all was written; 2 for bad input or usage; 130 after Ctrl-C; 1 where something else failed. In all cases
+    but the first the folder of an older run is as it was.
+
+    Examples
+    --------
+    >>> from scprograms.cli import main
+    >>> main(["run", "no_such_file.h5ad", "--groupby", "perturbation", "--control", "NT", "-o", "out"])
+    2
+    """
+    parser = make_parser()
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as end:  # --help and --version, or bad usage; argparse has said what
+        return int(end.code or 0)
+    logging.getLogger("scprograms").setLevel(logging.WARNING)
+    previous = _on_terminate()
+    try:
+        options.command(options)
+    except KeyboardInterrupt:
+        return _say("interrupted; nothing was written.", INTERRUPTED)
+    except SystemExit as end:
+        return _say("terminated; nothing was written.", int(end.code or 0))
+    except (InputError, FolderInUseError) as error:
+        return _fail(error, options.debug, BAD_INPUT)
+    except MemoryError as error:
+        return _fail(MemoryError(f"not enough memory ({error}); nothing was written."), options.debug, FAILED)
+    except OSError as error:
+        return _fail(OSError(f"could not read or write: {error}. What was there before is as it was."), options.debug)
+    except Exception as error:  # noqa: BLE001  a traceback helps no biologist; --debug shows it
+        message = f"{type(error).__name__}: {one_line(error)} Nothing was written. --debug shows where it happened."
+        return _fail(RuntimeError(f"unexpected {message}"), options.debug)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+    return 0
+
+
+def _fail(error: BaseException, debug: bool, code: int = FAILED) -> int:  # noqa: FBT001
+    if debug:
+        traceback.print_exc()
+    return _say(f"error: {one_line(error)}", code)
+
+
+def _say(message: str, code: int) -> int:
+    sys.stderr.write(f"scprograms: {message}\n")
+    return code
+
+
+def _on_terminate() -> object:
+    """Let a polite request to stop (from a cluster's scheduler) clean up as Ctrl-C does."""
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, stop)

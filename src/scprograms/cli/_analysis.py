@@ -1,0 +1,248 @@
+"""``scprograms run``: all steps from a file to a folder of results."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scprograms import get, report, tl
+from scprograms._files import atomic_path, staged_folder
+from scprograms.report._differences import differences_to_control
+from scprograms.report._format import plural
+
+from ._cell_cycle import cell_cycle_genes
+from ._journal import InputError, Journal, explained, peak_memory_gib
+from ._pictures import qc_picture, umap_picture
+from ._prepare import prepare, read_screen
+from ._recipe import notebook_code
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from anndata import AnnData
+
+KEY, MAX_Q, N_TOP_GENES = "semi_nmf", 0.05, 100
+N_STEPS = 8
+_OWN_FILES = ("top_genes/program_*_top*_genes*.csv", "figures/*.png", "figures/*.pdf")
+_NOT_PARAMETERS = {"command", "debug", "quiet"}
+
+Extra = Callable[["AnnData", Path, Journal], list[dict[str, Any]]]
+
+
+def run(options: Namespace) -> None:
+    """Analyse the screen that the options name, and write everything into their folder."""
+    with results_folder(options.out) as stage, Journal(N_STEPS + 1, quiet=options.quiet) as journal:
+        gene_sets = check_gene_sets(options)
+        cell_cycle_genes(options)
+        with journal.step("reading"):
+            adata = read_screen(options, journal)
+        analyse(adata, options, journal, stage, gene_sets=gene_sets)
+    tell(options, journal)
+
+
+def results_folder(out: Path) -> Any:
+    """Return the staged folder for results, or say why there can be none."""
+    for path in (out, *out.parents):
+        if path.exists():
+            if not path.is_dir():
+                msg = f"--out={str(out)!r}: {str(path)!r} is a file, not a folder."
+                raise InputError(msg)
+            break
+    probe = out
+    while not probe.exists():
+        probe = probe.parent
+    try:
+        with atomic_path(probe / ".scprograms-probe") as part:
+            part.touch()
+        (probe / ".scprograms-probe").unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"--out={str(out)!r} cannot be written to: {error.strerror or error}."
+        raise InputError(msg) from error
+    return staged_folder(out, replaces=_OWN_FILES)
+
+
+def check_gene_sets(options: Namespace) -> Any:
+    """Read the gene sets once, before anything else takes time; return what the enrichment is to be given."""
+    from scprograms.tl._gene_sets import read_gene_sets
+
+    if not options.gene_sets:
+        return None
+    with explained():
+        read_gene_sets(list(options.gene_sets), organism=options.organism)
+    return list(options.gene_sets)
+
+
+def analyse(
+    adata: AnnData,
+    options: Namespace,
+    journal: Journal,
+    stage: Path,
+    *,
+    gene_sets: Any,
+    title: str | None = None,
+    extra: Extra | None = None,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Do everything after reading: :data:`N_STEPS` steps, ending with all files in ``stage``."""
+    adata, chosen = prepare(adata, options, journal)
+    with journal.step("factorization"):
+        factorize(adata, options, journal, mask_var=chosen["mask_var"])
+    with journal.step("analysis of variance"):
+        test(adata, options, journal)
+    with journal.step("enrichment"):
+        chosen["n_genes"] = enrich(adata, options, journal, gene_sets)
+    with journal.step("figures"):
+        pictures = report.write_figures(
+            adata, options.groupby, stage / "figures", control=options.control, key=KEY, max_q=MAX_Q
+        )
+        pictures += qc_picture(adata, stage / "figures")
+        if options.umap:
+            pictures += umap_picture(adata, options, stage / "figures", key=KEY)
+    sections = extra(adata, stage, journal) if extra is not None else []
+    parameters = {name: value for name, value in vars(options).items() if name not in _NOT_PARAMETERS} | chosen
+    parameters = {name: value for name, value in parameters.items() if value not in (None, [], False)}
+    with journal.step("tables"):
+        report.write_gene_lists(adata, stage / "top_genes", key=KEY, n_genes=N_TOP_GENES)
+        with atomic_path(stage / "differences_to_control.csv") as part:
+            differences_to_control(adata, options.groupby, options.control, key=KEY).to_csv(part, index=False)
+        report.write_excel(adata, options.groupby, stage / "programs.xlsx", key=KEY, max_q=MAX_Q, parameters=parameters)
+        write_h5ad(adata, stage / "programs.h5ad")
+    with journal.step("report"):
+        memory = peak_memory_gib()
+        used = "" if memory is None else f" and at most {memory:.1f} GiB of memory"
+        journal.say(f"All of this took {journal.seconds:.0f} seconds{used}.")
+        report.write_html(
+            adata,
+            options.groupby,
+            stage / "report.html",
+            control=options.control,
+            key=KEY,
+            max_q=MAX_Q,
+            batch=options.batch,
+            title=title or f"Gene programs of {Path(options.screen).stem}",
+            steps=journal.steps,
+            notes=journal.notes,
+            parameters=parameters,
+            pictures=pictures,
+            extra=sections,
+            files={**_files_written(pictures), **(files or {})},
+            repeat={
+                "The same in a shell": shlex.join(["scprograms", *command_line(options)]),
+                "The same in a notebook": notebook_code(options, chosen),
+            },
+        )
+
+
+def factorize(adata: AnnData, options: Namespace, journal: Journal, *, mask_var: str | None) -> None:
+    """Find the programs."""
+    with explained():
+        tl.semi_nmf(
+            adata,
+            options.n_programs,
+            mask_var=mask_var,
+            center=options.center,
+            scale=options.scale,
+            control=(options.groupby, options.control) if options.center == "control" else None,
+            init=options.init,
+            l1=options.l1,
+            random_state=options.random_state,
+            n_jobs=options.n_jobs,
+            key_added=KEY,
+        )
+    last = get.history(adata, key=KEY).iloc[-1]
+    sparsity = float((get.usages(adata, key=KEY) == 0).to_numpy().mean())
+    journal.say(
+        f"Found {plural(options.n_programs, 'program')} by semi-NMF (usages are never negative, genes go up or down). "
+        f"The error is {last['error_ratio']:.4f} times the smallest possible one; {sparsity:.0%} of the usages are 0."
+    )
+
+
+def test(adata: AnnData, options: Namespace, journal: Journal) -> None:
+    """Test the programs for differences between perturbations, and between batches where there are any."""
+    with explained():
+        tl.program_anova(adata, options.groupby, key=KEY)
+        if options.batch is not None:
+            tl.program_anova(adata, options.batch, key=KEY)
+    table = get.anova(adata, options.groupby, key=KEY)
+    n_found = int((table["q"] <= MAX_Q).sum())
+    journal.say(
+        f"Compared the usage of each program between {table['n_groups'].iloc[0]} groups of {options.groupby} by one-way "
+        f"analysis of variance: {n_found} of {len(table)} programs differ at q ≤ {MAX_Q:g}; η² is at most "
+        f"{table['eta_squared'].max():.3f}."
+    )
+    if options.batch is None:
+        return
+    batch = get.anova(adata, options.batch, key=KEY)["eta_squared"]
+    larger = batch.index[batch > table["eta_squared"]].tolist()
+    if larger:
+        journal.note(
+            f"{', '.join(larger)}: the usage differs more between levels of {options.batch} than of {options.groupby}."
+        )
+
+
+def enrich(adata: AnnData, options: Namespace, journal: Journal, gene_sets: Any) -> int | None:
+    """Test gene sets on both ends of the programs; return the number of top genes that were tested."""
+    if gene_sets is None:
+        journal.say("No gene sets were given (--gene-sets), so the programs were not tested for enrichment.")
+        return None
+    n_used = int(adata.varm[f"{KEY}_model"]["used"].sum())
+    n_genes = options.n_genes or min(100, math.ceil(n_used / 10))
+    with explained():
+        tl.program_enrichment(
+            adata,
+            gene_sets,
+            key=KEY,
+            n_genes=n_genes,
+            direction="both",
+            min_size=options.min_size,
+            max_size=options.max_size,
+            organism=options.organism,
+        )
+    table = get.enrichment(adata, key=KEY)
+    n_found, n_programs = int((table["q"] <= MAX_Q).sum()), table.loc[table["q"] <= MAX_Q, "program"].nunique()
+    journal.say(
+        f"Tested gene sets of {options.min_size} to {options.max_size} measured genes for over-representation among the "
+        f"{n_genes} most raised and the {n_genes} most lowered genes of each program (hypergeometric test; background: "
+        f"the {n_used:,} genes of the fit): {plural(n_found, 'term')} at q ≤ {MAX_Q:g} in "
+        f"{plural(n_programs, 'program')}."
+    )
+    if table.empty:
+        journal.note("No gene set of this size shares a gene with any program: lower --min-size, or give other sets.")
+    return n_genes
+
+
+def write_h5ad(adata: AnnData, path: Path) -> None:
+    """Write an AnnData so that the file is either whole or not there."""
+    with atomic_path(path) as part:
+        adata.write_h5ad(part, compression="gzip")
+
+
+def command_line(options: Namespace) -> list[str]:
+    """Return the arguments of this run."""
+    return list(getattr(options, "argv", None) or sys.argv[1:])
+
+
+def tell(options: Namespace, journal: Journal) -> None:
+    """Say where the results are, and what to mind."""
+    if options.quiet:
+        return
+    memory = peak_memory_gib()
+    used = "" if memory is None else f", {memory:.1f} GiB"
+    for note in journal.notes:
+        sys.stderr.write(f"scprograms: note: {note}\n")
+    sys.stdout.write(f"Open {options.out / 'report.html'} ({journal.seconds:.0f} s{used}).\n")
+
+
+def _files_written(pictures: list[report.Picture]) -> dict[str, str]:
+    names = ", ".join(picture.name for picture in pictures)
+    return {
+        "programs.h5ad": "The data with everything that was found; read it with anndata.read_h5ad.",
+        "programs.xlsx": "The analysis of variance, the enriched terms, parameters and versions.",
+        "differences_to_control.csv": "Every perturbation × program: cells, mean usages, standardised difference.",
+        "top_genes/": f"The {N_TOP_GENES} most raised and the {N_TOP_GENES} most lowered (…_down) genes of each program.",
+        "figures/": f"Every figure as PNG and PDF: {names}.",
+    }

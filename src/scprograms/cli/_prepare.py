@@ -1,0 +1,153 @@
+"""From a file to log-normalised expression: reading, quality control, normalisation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scprograms import get
+from scprograms._validate import listing
+from scprograms.report._format import plural
+
+from ._cell_cycle import score_cell_cycle
+from ._journal import InputError, Journal, explained, one_line
+from ._quality import check_control, quality_control, sums
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from anndata import AnnData
+
+PANEL = 1000
+"""Fewer genes than this are a targeted panel: 10,000 counts per cell would inflate its few."""
+_LARGEST_LOGARITHM = 50
+
+
+def read_screen(options: Namespace, journal: Journal) -> AnnData:
+    """Read the screen and check that the columns asked for are there."""
+    import anndata
+
+    path = Path(options.screen)
+    if not path.exists():
+        msg = f"{str(path)!r} does not exist: check the path of the screen."
+        raise InputError(msg)
+    if path.is_dir():
+        msg = f"{str(path)!r} is a folder; pass an .h5ad file."
+        raise InputError(msg)
+    try:
+        adata = anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        msg = f"{str(path)!r} cannot be read as an .h5ad file: {one_line(error)[:200]}"
+        raise InputError(msg) from error
+    for option, column in (("groupby", options.groupby), ("subset-obs", options.subset_obs), ("batch", options.batch)):
+        if column is not None and column not in adata.obs:
+            msg = f"--{option}={column!r} is no column of .obs. There: {listing(adata.obs.columns)}."
+            raise InputError(msg)
+    if options.layer is not None:
+        if options.layer not in adata.layers:
+            msg = f"--layer={options.layer!r} is no layer. There: {listing(adata.layers)}."
+            raise InputError(msg)
+        adata.X = adata.layers[options.layer].copy()
+    if adata.X is None or 0 in adata.shape:
+        msg = f"{str(path)!r} has no expression matrix in .X ({adata.n_obs} cells x {adata.n_vars} genes)."
+        raise InputError(msg + f" Layers: {listing(adata.layers)}; choose one with --layer.")
+    check_control(adata, options)
+    for names, what, repair in (
+        (adata.var_names, "genes", adata.var_names_make_unique),
+        (adata.obs_names, "cells", adata.obs_names_make_unique),
+    ):
+        if not names.is_unique:
+            journal.note(f"{names.duplicated().sum()} {what} had a name that occurs before; a number was appended.")
+            repair()
+    source = "" if options.layer is None else f", layer {options.layer}"
+    journal.say(f"Read {adata.n_obs:,} cells and {adata.n_vars:,} genes from {path.name}{source}.")
+    return adata
+
+
+def prepare(adata: AnnData, options: Namespace, journal: Journal) -> tuple[AnnData, dict[str, Any]]:
+    """Return the cells and genes that pass, log-normalised, and what was chosen on the way."""
+    import scanpy as sc
+
+    kind, values = _kind_of(adata.X)
+    with journal.step("quality control"):
+        adata = quality_control(adata, options, journal, is_counts=kind == "counts")
+    chosen: dict[str, Any] = {"matrix": kind}
+    with journal.step("normalisation"):
+        if kind == "counts":
+            adata.layers["counts"] = adata.X.copy()
+            target = options.target_sum or (None if adata.n_vars < PANEL else 1e4)
+            depth = float(np.median(sums(adata.X, axis=1)))
+            sc.pp.normalize_total(adata, target_sum=target)
+            sc.pp.log1p(adata)
+            chosen["target_sum"] = f"median ({depth:g})" if target is None else target
+            why = ""
+            if target is None:
+                why = f", the median, since a panel of {plural(adata.n_vars, 'gene')} is not a whole transcriptome"
+            journal.say(
+                f"Scaled every cell to {target or depth:,.0f} counts{why}, and took the natural logarithm of 1 + x. The raw"
+                ' counts are in layers["counts"].'
+            )
+        else:
+            what = "holds values below zero" if kind == "signed" else "holds numbers that are not whole"
+            journal.say(f"The matrix {what}, so it was taken as normalised already and used as it is.")
+            if options.target_sum is not None:
+                journal.note("--target-sum had no effect: the matrix is normalised already.")
+            if kind == "log" and values.max(initial=0) > _LARGEST_LOGARITHM:
+                journal.note(
+                    f"The matrix has values up to {values.max():,.0f}, too large for logarithms: it may be normalised but "
+                    "not log-transformed. Raw counts (--layer) are the safest input."
+                )
+        score_cell_cycle(adata, options, journal)
+        _indicate_batches(adata, options, journal)
+        chosen["mask_var"] = _choose_genes(adata, options, journal)
+    return adata, chosen
+
+
+def _kind_of(matrix: Any) -> tuple[str, np.ndarray]:
+    values = matrix.data if hasattr(matrix, "indptr") else np.asarray(matrix).ravel()
+    if values.dtype.kind not in "biuf":
+        msg = f"The matrix has dtype {values.dtype}; real numbers are needed."
+        raise InputError(msg)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        n_bad = int(np.sum(~np.isfinite(values)))
+        msg = f"The matrix has {n_bad:,} NaN or infinite values: remove or replace them."
+        raise InputError(msg)
+    if values.size and values.min() < 0:
+        return "signed", values
+    some = values[:: max(1, values.size // 1_000_000)]
+    return ("counts" if np.array_equal(some, np.round(some)) else "log"), values
+
+
+def _indicate_batches(adata: AnnData, options: Namespace, journal: Journal) -> None:
+    if options.batch is None:
+        return
+    with explained():
+        labels = get.labels(adata, options.batch)
+    names = []
+    for level in labels.cat.categories:
+        names.append(f"batch{level}".replace("/", "_"))  # a slash would nest columns in the file
+        adata.obs[names[-1]] = (labels == level).astype(float)
+    journal.say(f"Added {plural(len(names), 'indicator column')} for {options.batch}: {listing(names, at_most=6)}.")
+
+
+def _choose_genes(adata: AnnData, options: Namespace, journal: Journal) -> str | None:
+    import scanpy as sc
+
+    if options.n_top_genes is None and not options.hvg:
+        return None
+    limits = {"min_mean": 0.0125, "max_mean": 3, "min_disp": 0.5}
+    if options.n_top_genes is not None:
+        if options.n_top_genes >= adata.n_vars:
+            journal.note(f"--n-top-genes={options.n_top_genes} had no effect: there are {adata.n_vars:,} genes.")
+            return None
+        limits = {"n_top_genes": options.n_top_genes}
+    with explained():
+        sc.pp.highly_variable_genes(adata, **limits)
+    n_chosen = int(adata.var["highly_variable"].sum())
+    if n_chosen == 0:
+        msg = "--hvg selects no gene of this matrix: choose a number with --n-top-genes, or leave it out."
+        raise InputError(msg)
+    journal.say(f"Chose {n_chosen:,} highly variable genes for the fit; the others get loadings by least squares.")
+    return "highly_variable"

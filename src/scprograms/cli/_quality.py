@@ -1,0 +1,120 @@
+"""Quality control: which cells and genes enter the analysis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from scprograms import get
+from scprograms._validate import listing
+from scprograms.report._format import plural
+
+from ._journal import InputError, Journal, explained
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from anndata import AnnData
+
+
+def sums(matrix: Any, *, axis: int) -> np.ndarray:
+    """Return row or column sums as a plain array."""
+    return np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
+
+
+def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_counts: bool) -> AnnData:
+    """Describe the cells, and keep those cells and genes that pass the filters."""
+    import scanpy as sc
+
+    if options.subset_obs is not None:
+        keep = _as_boolean(adata.obs[options.subset_obs], options.subset_obs)
+        adata = _kept(adata, keep, f"cells where {options.subset_obs} is true", journal)
+    prefixes = (options.mito_prefix,) if options.mito_prefix else ("MT-", "mt-")
+    adata.var["mt"] = adata.var_names.str.startswith(prefixes)
+    n_mito = int(adata.var["mt"].sum())
+    n_genes = np.asarray((adata.X != 0).sum(axis=1)).ravel()
+    if is_counts:
+        sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
+        medians = adata.obs[["total_counts", "n_genes_by_counts", "pct_counts_mt"]].median()
+        mito = f"{medians['pct_counts_mt']:.1f} % of counts from {plural(n_mito, 'mitochondrial gene')}"
+        if not n_mito:
+            mito = f"no mitochondrial gene (none starts with {' or '.join(prefixes)})"
+        journal.say(
+            f"Quality control: a cell has a median of {medians['total_counts']:,.0f} counts, "
+            f"{medians['n_genes_by_counts']:,.0f} genes and {mito}."
+        )
+    else:
+        adata.obs["n_genes_by_counts"] = n_genes
+        journal.say(
+            f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial share "
+            "are not known, because the matrix holds no counts."
+        )
+        if options.min_counts is not None or options.max_mito is not None:
+            msg = (
+                "--min-counts and --max-mito need raw counts, which the matrix does not hold. Name a --layer that does."
+            )
+            raise InputError(msg)
+    if options.max_mito is not None and not n_mito:
+        msg = f"--max-mito: no gene starts with {' or '.join(prefixes)}. Name the right --mito-prefix, or leave it out."
+        raise InputError(msg)
+    filters = [(n_genes > 0, "cells with any expression")]
+    if options.min_counts is not None:
+        filters.append((adata.obs["total_counts"] >= options.min_counts, f"cells with {options.min_counts:g} counts"))
+    if options.min_genes is not None:
+        filters.append((n_genes >= options.min_genes, f"cells with {options.min_genes} genes"))
+    if options.max_mito is not None:
+        filters.append((adata.obs["pct_counts_mt"] <= options.max_mito, f"cells up to {options.max_mito:g} % "
+                        "mitochondrial counts"))  # fmt: skip
+    keep = np.ones(adata.n_obs, dtype=bool)
+    for mask, what in filters:
+        mask = np.asarray(mask, dtype=bool)
+        if not mask.all() or "any expression" not in what:
+            journal.say(f"Filter: {what}; {int(np.sum(keep & ~mask)):,} more cells were removed.")
+        keep &= mask
+    if not keep.all():
+        adata = _kept(adata, keep, "cells that pass the filters", journal)
+    seen = np.asarray((adata.X != 0).sum(axis=0)).ravel() >= options.min_cells
+    if not seen.any():
+        msg = f"No gene is seen in {plural(options.min_cells, 'cell')}: lower --min-cells."
+        raise InputError(msg)
+    if not seen.all():
+        adata = adata[:, seen].copy()
+        journal.say(
+            f"Removed {plural(int((~seen).sum()), 'gene')} seen in fewer than {plural(options.min_cells, 'cell')}; "
+            f"{adata.n_vars:,} are left."
+        )
+    check_control(adata, options, after=" after the filters")
+    return adata
+
+
+def _kept(adata: AnnData, keep: np.ndarray, what: str, journal: Journal) -> AnnData:
+    n_kept = int(np.sum(keep))
+    if n_kept == 0:
+        msg = f"No cell is left of {adata.n_obs:,}: there are no {what}."
+        raise InputError(msg)
+    journal.say(f"Kept {n_kept:,} of {adata.n_obs:,} cells: {what}.")
+    return adata[keep].copy()
+
+
+def _as_boolean(column: pd.Series, name: str) -> np.ndarray:
+    words = column.astype(str).str.lower()
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "nan": False}
+    unknown = sorted(set(words) - set(known))
+    if unknown:
+        msg = f"--subset-obs={name!r} is not true or false everywhere; it holds {listing(unknown, at_most=4)}."
+        raise InputError(msg)
+    return words.map(known).to_numpy(dtype=bool)
+
+
+def check_control(adata: AnnData, options: Namespace, *, after: str = "") -> None:
+    """Raise unless there are control cells and something to compare them with."""
+    with explained():
+        groups = get.labels(adata, options.groupby).cat.categories
+    if options.control not in groups:
+        msg = f"--control={options.control!r} is no level of {options.groupby!r}{after}. There: {listing(groups)}."
+        raise InputError(msg)
+    if len(groups) < 2:
+        msg = f"{options.groupby!r} has no level but {options.control!r}{after}: there is nothing to compare."
+        raise InputError(msg)

@@ -1,0 +1,75 @@
+"""Code for a notebook that repeats a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
+    """Return the calls that lead from the file to the same programs, tests and figures."""
+    groupby, control = options.groupby, options.control
+    lines = [
+        "import anndata, scanpy as sc, scprograms as scp",
+        "",
+        f"adata = anndata.read_h5ad({str(Path(options.screen))!r})",
+    ]
+    if options.layer is not None:
+        lines.append(f"adata.X = adata.layers[{options.layer!r}].copy()")
+    if options.subset_obs is not None:
+        lines.append(
+            f'adata = adata[adata.obs[{options.subset_obs!r}].astype(str).str.lower().isin(["true", "1"])].copy()'
+        )
+    prefixes = (options.mito_prefix,) if options.mito_prefix else ("MT-", "mt-")
+    if chosen["matrix"] == "counts":
+        lines.append(f'adata.var["mt"] = adata.var_names.str.startswith({prefixes!r})')
+        lines.append('sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)')
+    lines.append(f"sc.pp.filter_cells(adata, min_genes={options.min_genes or 1})")
+    if options.min_counts is not None:
+        lines.append(f'adata = adata[adata.obs["total_counts"] >= {options.min_counts!r}].copy()')
+    if options.max_mito is not None:
+        lines.append(f'adata = adata[adata.obs["pct_counts_mt"] <= {options.max_mito!r}].copy()')
+    lines.append(f"sc.pp.filter_genes(adata, min_cells={options.min_cells})")
+    if chosen["matrix"] == "counts":
+        target = chosen["target_sum"]
+        lines += [
+            'adata.layers["counts"] = adata.X.copy()',
+            f"sc.pp.normalize_total(adata{'' if isinstance(target, str) else f', target_sum={target:g}'})",
+            "sc.pp.log1p(adata)",
+        ]
+    if chosen["mask_var"] is not None:
+        which = (
+            f"n_top_genes={options.n_top_genes}" if options.n_top_genes else "min_mean=0.0125, max_mean=3, min_disp=0.5"
+        )
+        lines.append(f"sc.pp.highly_variable_genes(adata, {which})")
+    lines += ["", f"scp.tl.semi_nmf(adata, {', '.join(_fit_arguments(options, chosen))})"]
+    lines.append(f"scp.tl.program_anova(adata, {groupby!r})")
+    if chosen["n_genes"] is not None:
+        sizes = f"n_genes={chosen['n_genes']}, min_size={options.min_size}, max_size={options.max_size}"
+        lines += [
+            f"gene_sets = {list(map(str, options.gene_sets))!r}",
+            f'scp.tl.program_enrichment(adata, gene_sets, {sizes}, direction="both", organism={options.organism!r})',
+        ]
+    lines += [
+        "",
+        f"scp.get.anova(adata, {groupby!r})",
+        f"scp.pl.program_boxplot(adata, {groupby!r}, control={control!r})",
+    ]
+    return "\n".join(lines)
+
+
+def _fit_arguments(options: Namespace, chosen: Mapping[str, Any]) -> list[str]:
+    arguments = [str(options.n_programs)]
+    if chosen["mask_var"] is not None:
+        arguments.append(f"mask_var={chosen['mask_var']!r}")
+    if options.center is not None:
+        arguments.append(f"center={options.center!r}")
+    if options.center == "control":
+        arguments.append(f"control=({options.groupby!r}, {options.control!r})")
+    if options.scale:
+        arguments.append("scale=True")
+    return [*arguments, f"init={options.init!r}", f"l1={options.l1!r}", f"random_state={options.random_state}"]
