@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import planted
 from scipy import sparse
 
+from planted import planted
 from scprograms.factorization import SemiNMF
 from scprograms.factorization._operators import (
     CenteredOperator,
@@ -45,6 +45,13 @@ def readonly(X):
     return X
 
 
+def readonly_csr(X):
+    X = sparse.csr_matrix(X)
+    for array in (X.data, X.indices, X.indptr):
+        array.flags.writeable = False
+    return X
+
+
 def int64_indices(X):
     X = sparse.csr_array(X)
     X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
@@ -80,6 +87,7 @@ HOLDERS = {
     "F": np.asfortranarray,
     "strided": lambda X: np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3],
     "readonly": readonly,
+    "readonly-csr": readonly_csr,
     "int64-indices": int64_indices,
     "unsorted": unsorted,
     "duplicated-csr": duplicated,

@@ -87,7 +87,7 @@ def read_matrix(adata: AnnData, *, layer: str | None = None) -> np.ndarray | spa
         raise TypeError(msg)
     if sparse.issparse(matrix):
         matrix = matrix if matrix.format in ("csr", "csc") else matrix.tocsr()
-    elif not isinstance(matrix, np.ndarray):
+    elif not isinstance(matrix, np.ndarray) or isinstance(matrix, np.ma.MaskedArray):
         fix = f"load it first with {where} = {where}.compute()" if hasattr(matrix, "compute") else "pass a numpy array"
         msg = f"{where} is a {type(matrix).__name__}; {fix} or a scipy CSR or CSC matrix."
         raise TypeError(msg)

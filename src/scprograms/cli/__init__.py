@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
     except SystemExit as end:  # --help and --version, or bad usage; argparse has said what
         return int(end.code or 0)
+    options.argv = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("scprograms").setLevel(logging.WARNING)
     previous = _on_terminate()
     try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KEY, MAX_Q, N_TOP_GENES = "semi_nmf", 0.05, 100
 N_STEPS = 8
 _OWN_FILES = ("top_genes/program_*_top*_genes*.csv", "figures/*.png", "figures/*.pdf")
-_NOT_PARAMETERS = {"command", "debug", "quiet"}
+_NOT_PARAMETERS = {"argv", "command", "debug", "quiet"}
 
 Extra = Callable[["AnnData", Path, Journal], list[dict[str, Any]]]
 
@@ -88,6 +88,9 @@ def analyse(
     files: Mapping[str, str] | None = None,
 ) -> None:
     """Do everything after reading: :data:`N_STEPS` steps, ending with all files in ``stage``."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")  # figures go to files; a window system is neither needed nor disturbed
     adata, chosen = prepare(adata, options, journal)
     with journal.step("factorization"):
         factorize(adata, options, journal, mask_var=chosen["mask_var"])
@@ -131,7 +134,7 @@ def analyse(
             extra=sections,
             files={**_files_written(pictures), **(files or {})},
             repeat={
-                "The same in a shell": shlex.join(["scprograms", *command_line(options)]),
+                "The same in a shell": shlex.join(["scprograms", *options.argv]),
                 "The same in a notebook": notebook_code(options, chosen),
             },
         )
@@ -170,8 +173,8 @@ def test(adata: AnnData, options: Namespace, journal: Journal) -> None:
     table = get.anova(adata, options.groupby, key=KEY)
     n_found = int((table["q"] <= MAX_Q).sum())
     journal.say(
-        f"Compared the usage of each program between {table['n_groups'].iloc[0]} groups of {options.groupby} by one-way "
-        f"analysis of variance: {n_found} of {len(table)} programs differ at q ≤ {MAX_Q:g}; η² is at most "
+        f"Compared the usage of each program between {table['n_groups'].iloc[0]} groups of {options.groupby} by "
+        f"one-way analysis of variance: {n_found} of {len(table)} programs differ at q ≤ {MAX_Q:g}; η² is at most "
         f"{table['eta_squared'].max():.3f}."
     )
     if options.batch is None:
@@ -205,9 +208,9 @@ def enrich(adata: AnnData, options: Namespace, journal: Journal, gene_sets: Any)
     table = get.enrichment(adata, key=KEY)
     n_found, n_programs = int((table["q"] <= MAX_Q).sum()), table.loc[table["q"] <= MAX_Q, "program"].nunique()
     journal.say(
-        f"Tested gene sets of {options.min_size} to {options.max_size} measured genes for over-representation among the "
-        f"{n_genes} most raised and the {n_genes} most lowered genes of each program (hypergeometric test; background: "
-        f"the {n_used:,} genes of the fit): {plural(n_found, 'term')} at q ≤ {MAX_Q:g} in "
+        f"Tested gene sets of {options.min_size} to {options.max_size} measured genes for over-representation among "
+        f"the {n_genes} most raised and the {n_genes} most lowered genes of each program (hypergeometric test; "
+        f"background: the {n_used:,} genes of the fit): {plural(n_found, 'term')} at q ≤ {MAX_Q:g} in "
         f"{plural(n_programs, 'program')}."
     )
     if table.empty:
@@ -219,11 +222,6 @@ def write_h5ad(adata: AnnData, path: Path) -> None:
     """Write an AnnData so that the file is either whole or not there."""
     with atomic_path(path) as part:
         adata.write_h5ad(part, compression="gzip")
-
-
-def command_line(options: Namespace) -> list[str]:
-    """Return the arguments of this run."""
-    return list(getattr(options, "argv", None) or sys.argv[1:])
 
 
 def tell(options: Namespace, journal: Journal) -> None:
@@ -242,7 +240,7 @@ def _files_written(pictures: list[report.Picture]) -> dict[str, str]:
     return {
         "programs.h5ad": "The data with everything that was found; read it with anndata.read_h5ad.",
         "programs.xlsx": "The analysis of variance, the enriched terms, parameters and versions.",
-        "differences_to_control.csv": "Every perturbation × program: cells, mean usages, standardised difference.",
-        "top_genes/": f"The {N_TOP_GENES} most raised and the {N_TOP_GENES} most lowered (…_down) genes of each program.",
+        "differences_to_control.csv": "Every perturbation x program: cells, mean usages, standardised difference.",
+        "top_genes/": f"The {N_TOP_GENES} most raised and the {N_TOP_GENES} most lowered (_down) genes of programs.",
         "figures/": f"Every figure as PNG and PDF: {names}.",
     }

@@ -12,7 +12,7 @@ import pandas as pd
 from scprograms import datasets, get
 from scprograms.report._differences import differences_to_control
 from scprograms.report._figures import Picture, save_picture
-from scprograms.report._format import format_difference, format_q
+from scprograms.report._format import NOTHING, format_difference, format_q
 
 from ._analysis import KEY, MAX_Q, N_STEPS, analyse, results_folder, tell, write_h5ad
 from ._journal import Journal, explained
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 SCREEN, GENE_SETS = "demo_screen.h5ad", "demo_gene_sets.gmt"
+CONTROL = "non-targeting"
+"""Label of the control cells of simulated screens."""
 FOUND = 0.8
 """Correlation of the usages from which a planted program counts as found."""
 
@@ -39,8 +41,8 @@ def demo(options: Namespace) -> None:
         (stage / GENE_SETS).write_text("\n".join(lines) + "\n", encoding="utf-8")
         settings = _as_run(options)
         journal.say(
-            f"Simulated {adata.n_obs:,} cells and {adata.n_vars:,} genes with {options.n_planted} programs: counts with "
-            "library sizes, batches, cell types, guides, and perturbations that push programs up or down."
+            f"Simulated {adata.n_obs:,} cells and {adata.n_vars:,} genes with {options.n_planted} programs: counts "
+            "with library sizes, batches, cell types, guides, and perturbations that push programs up or down."
         )
         analyse(
             adata,
@@ -60,7 +62,7 @@ def demo(options: Namespace) -> None:
 
 def _as_run(options: Namespace) -> Namespace:
     """Return the options of ``scprograms run`` that do the same on the simulated screen once it is on disk."""
-    argv = ["run", str(options.out / SCREEN), "--groupby", "perturbation", "--control", datasets_control()]
+    argv = ["run", str(options.out / SCREEN), "--groupby", "perturbation", "--control", CONTROL]
     argv += ["-k", str(options.n_programs or options.n_planted), "--l1", str(options.l1), "--init", options.init]
     argv += ["--random-state", str(options.random_state), "--gene-sets", str(options.out / GENE_SETS)]
     argv += ["--batch", "batch", "-o", str(options.out)]
@@ -70,11 +72,6 @@ def _as_run(options: Namespace) -> Namespace:
     settings = make_parser().parse_args(argv)
     settings.argv = argv
     return settings
-
-
-def datasets_control() -> str:
-    """Return the control level of simulated screens."""
-    return "non-targeting"
 
 
 def match_programs(true: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,20 +107,26 @@ def _recovery(adata: AnnData, stage: Path, journal: Journal) -> list[dict[str, A
             f"program by {FOUND} or more (mean over all {rows['correlation'].mean():.3f}, smallest "
             f"{rows['correlation'].min():.3f}).",
             f"Perturbations move {len(moved)} of the planted programs; {int(moved['differs'].sum())} of the programs "
-            f"matched to them differ between perturbations at q ≤ {MAX_Q:g}. Of the {int(moved['perturbations'].sum())} "
-            f"planted effects, {int(moved['right_way'].sum())} have the right sign in the found program. Of the "
+            f"matched to them differ between perturbations at q ≤ {MAX_Q:g}. {int(moved['right_way'].sum())} of the "
+            f"{int(moved['perturbations'].sum())} planted effects have the right sign in the found program. Of the "
             f"{len(rows) - len(moved)} programs that no perturbation moves, "
             f"{int(rows.loc[rows['perturbations'] == 0, 'differs'].sum())} differ all the same: guides vary in the "
-            "simulation as they do in screens, and usages are shares of a cell, so one that rises lowers the others.",
+            "simulation as they do in screens, and usages are shares of a cell, so one that rises lowers the others. "
+            "The housekeeping program is hard to correlate: every cell uses it, to much the same extent.",
+            "In the table, signature q is that of the planted genes among the raised genes of the found program; moved "
+            "by: how many perturbations push the planted program; right sign: for how many of these the found program "
+            "goes the same way; strongest effect: the planted one (in standard deviations of the simulation), then the "
+            "difference to control in the found program; q: of the analysis of variance.",
         ]
         journal.say(f"Compared with the truth: {n_found} of {len(planted)} planted programs were found.")
         shown = [
             [row.Index, row.kind, row.found, f"{row.correlation:.3f}", row.term, str(row.perturbations),
-             f"{row.right_way} of {row.perturbations}" if row.perturbations else "–", row.strongest, format_q(row.q)]
+             f"{row.right_way} of {row.perturbations}" if row.perturbations else NOTHING,
+             row.strongest, format_q(row.q)]
             for row in rows.itertuples()
         ]  # fmt: skip
-        columns = ["Planted", "Kind", "Found as", "Correlation", "Its signature's enrichment q", "Perturbations that "
-                   "move it", "Right sign", "Strongest effect: true, found", "q of the found program"]  # fmt: skip
+        columns = ["Planted", "Kind", "Found as", "Correlation", "Signature q", "Moved by", "Right sign",
+                   "Strongest effect", "q"]  # fmt: skip
     return [
         {"title": "How well the truth was found", "text": text, "columns": columns, "rows": shown, "picture": picture}
     ]
@@ -135,7 +138,7 @@ def recovery_table(adata: AnnData, correlations: np.ndarray, partner: np.ndarray
     names = list(get.usages(adata, key=KEY))
     anova = get.anova(adata, "perturbation", key=KEY)
     terms = get.enrichment(adata, key=KEY, direction="up").set_index(["program", "term"])["q"]
-    differences = differences_to_control(adata, "perturbation", datasets_control(), key=KEY)
+    differences = differences_to_control(adata, "perturbation", CONTROL, key=KEY)
     differences = differences.set_index(["program", "group"])["difference"]
     rows = []
     for i, (planted, about) in enumerate(truth["programs"].iterrows()):
@@ -147,19 +150,21 @@ def recovery_table(adata: AnnData, correlations: np.ndarray, partner: np.ndarray
         rows.append(
             {
                 "kind": str(about["kind"]),
-                "found": name or "–",
+                "found": name or NOTHING,
                 "correlation": correlations[i, partner[i]] if name else 0.0,
                 "term": format_q(terms.get((name, planted), np.nan)),
                 "perturbations": len(effects),
                 "right_way": int((np.sign(seen) == np.sign(effects)).sum()),
-                "strongest": f"{top}: {format_difference(effects[top])}, {format_difference(seen[top])}"
-                if top
-                else "–",
+                "strongest": _both(top, effects, seen) if top else NOTHING,
                 "q": anova.loc[name, "q"] if name else np.nan,
                 "differs": bool(name and anova.loc[name, "q"] <= MAX_Q),
             }
         )
     return pd.DataFrame(rows, index=truth["programs"].index)
+
+
+def _both(group: str, true: pd.Series, found: pd.Series) -> str:
+    return f"{group}: {format_difference(true[group])}, {format_difference(found[group])}"
 
 
 def _correlation_picture(

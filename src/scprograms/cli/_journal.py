@@ -57,7 +57,10 @@ class Journal:
         return self
 
     def __exit__(self, *what: object) -> None:
-        self._bar.set_description_str("done" if what[0] is None else "stopped", refresh=True)
+        if what[0] is None:
+            self._bar.set_description_str("done", refresh=True)
+        else:
+            self._bar.leave = False  # the message of the error is all that should be left
         self._stack.__exit__(*what)
 
     @contextlib.contextmanager

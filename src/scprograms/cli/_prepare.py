@@ -47,12 +47,12 @@ def read_screen(options: Namespace, journal: Journal) -> AnnData:
             raise InputError(msg)
     if options.layer is not None:
         if options.layer not in adata.layers:
-            msg = f"--layer={options.layer!r} is no layer. There: {listing(adata.layers)}."
+            msg = f"--layer={options.layer!r} is no layer. There: {listing(_layers(adata))}."
             raise InputError(msg)
         adata.X = adata.layers[options.layer].copy()
     if adata.X is None or 0 in adata.shape:
         msg = f"{str(path)!r} has no expression matrix in .X ({adata.n_obs} cells x {adata.n_vars} genes)."
-        raise InputError(msg + f" Layers: {listing(adata.layers)}; choose one with --layer.")
+        raise InputError(msg + f" Layers: {listing(_layers(adata))}; choose one with --layer.")
     check_control(adata, options)
     for names, what, repair in (
         (adata.var_names, "genes", adata.var_names_make_unique),
@@ -64,6 +64,10 @@ def read_screen(options: Namespace, journal: Journal) -> AnnData:
     source = "" if options.layer is None else f", layer {options.layer}"
     journal.say(f"Read {adata.n_obs:,} cells and {adata.n_vars:,} genes from {path.name}{source}.")
     return adata
+
+
+def _layers(adata: AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # anndata 0.13 lists .X as the layer None
 
 
 def prepare(adata: AnnData, options: Namespace, journal: Journal) -> tuple[AnnData, dict[str, Any]]:
@@ -86,8 +90,8 @@ def prepare(adata: AnnData, options: Namespace, journal: Journal) -> tuple[AnnDa
             if target is None:
                 why = f", the median, since a panel of {plural(adata.n_vars, 'gene')} is not a whole transcriptome"
             journal.say(
-                f"Scaled every cell to {target or depth:,.0f} counts{why}, and took the natural logarithm of 1 + x. The raw"
-                ' counts are in layers["counts"].'
+                f"Scaled every cell to {target or depth:,.0f} counts{why}, and took the natural logarithm of 1 + x. The"
+                ' raw counts are in layers["counts"].'
             )
         else:
             what = "holds values below zero" if kind == "signed" else "holds numbers that are not whole"
@@ -96,8 +100,8 @@ def prepare(adata: AnnData, options: Namespace, journal: Journal) -> tuple[AnnDa
                 journal.note("--target-sum had no effect: the matrix is normalised already.")
             if kind == "log" and values.max(initial=0) > _LARGEST_LOGARITHM:
                 journal.note(
-                    f"The matrix has values up to {values.max():,.0f}, too large for logarithms: it may be normalised but "
-                    "not log-transformed. Raw counts (--layer) are the safest input."
+                    f"The matrix has values up to {values.max():,.0f}, too large for logarithms: it may be normalised "
+                    "but not log-transformed. Raw counts (--layer) are the safest input."
                 )
         score_cell_cycle(adata, options, journal)
         _indicate_batches(adata, options, journal)

@@ -48,8 +48,8 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
     else:
         adata.obs["n_genes_by_counts"] = n_genes
         journal.say(
-            f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial share "
-            "are not known, because the matrix holds no counts."
+            f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial "
+            "share are not known, because the matrix holds no counts."
         )
         if options.min_counts is not None or options.max_mito is not None:
             msg = (
@@ -81,10 +81,8 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
         raise InputError(msg)
     if not seen.all():
         adata = adata[:, seen].copy()
-        journal.say(
-            f"Removed {plural(int((~seen).sum()), 'gene')} seen in fewer than {plural(options.min_cells, 'cell')}; "
-            f"{adata.n_vars:,} are left."
-        )
+        what = "never seen" if options.min_cells == 1 else f"seen in fewer than {options.min_cells} cells"
+        journal.say(f"Removed {plural(int((~seen).sum()), 'gene')} {what}; {adata.n_vars:,} are left.")
     check_control(adata, options, after=" after the filters")
     return adata
 

@@ -78,6 +78,7 @@ class Factorizer:
                 return self._alive(self._sweep("full", op, W, self.max_iter, self.tol, bar))
             compressed = DenseOperator(compression.Y)
             converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
+            del compression, compressed  # as large as W and more, and done with
             loadings = self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings
         # Usages solved to the end for the final loadings: those that transform() gives the same cells.
         W = solve_usages(op, loadings, penalty=self.penalty, start=W)
@@ -122,10 +123,10 @@ class Factorizer:
     def _set_norm(self, op: MatrixOperator) -> None:
         self._total = squared_norm(op)
         limits = np.finfo(op.dtype)
-        if not self._total < limits.max:
+        if not self._total < float(limits.max):
             msg = f"X has values so large that its squared norm overflows in {op.dtype}: divide it by a constant."
             raise ValueError(msg)
-        if self._total < limits.tiny:
+        if self._total < float(limits.tiny):
             msg = (
                 f"X has no signal: its columns are constant (n_samples = {op.shape[0]}), or its values so small that "
                 f"its squared norm, {self._total:.1e}, underflows in {op.dtype}."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._operators import sum_of_products
+from ._operators import sum_in_order
+from ._parallel import map_blocks
 
 MAX_ROWS = 20_000
 MAX_ITER = 200
@@ -39,26 +41,44 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
         U, weights = U[rows], 1.0 / (n * MAX_ROWS * probability[rows])
     # In float64: in single precision the criterion stalls while the rotation still moves in its third digit, and the
     # result would depend on rounding. Entries near 1 / sqrt(n) are scaled up for the powers.
-    U = U.astype(np.float64) * np.sqrt(n)
-
-    def fourth_moments(Z: NDArray) -> NDArray:
-        squares = Z * Z
-        return Z * (squares - weights @ squares)
-
-    def third_moments(Z: NDArray) -> NDArray:
-        squares = Z * Z
-        return squares * np.sign(weights @ (squares * Z))
-
-    rotation = _ascend(U, weights, fourth_moments)
-    return rotation @ _ascend(U @ rotation, weights, third_moments)
+    U = U.astype(np.float64)
+    U *= np.sqrt(n)
+    gram = sum_in_order(map_blocks(lambda a, b: U[a:b].T @ (U[a:b] * weights[a:b, None]), len(U)), np.zeros((k, k)))
+    rotation = _ascend(partial(_fourth_moments, U, weights, gram), k)
+    U = U @ rotation
+    return rotation @ _ascend(partial(_third_moments, U, weights), k)
 
 
-def _ascend(U: NDArray, weights: NDArray, gradient: Callable[[NDArray], NDArray]) -> NDArray:
-    """Raise a criterion of ``Z = U R`` over rotations: R becomes the orthogonal factor of its gradient, repeatedly."""
-    weighted = U * weights[:, None]
-    rotation, best = np.eye(U.shape[1]), 0.0
+def _fourth_moments(U: NDArray, weights: NDArray, gram: NDArray, rotation: NDArray) -> NDArray:
+    """Gradient of ``sum_j (E z_j^4 - (E z_j^2)^2)``, up to a factor, for ``Z = U R``; ``gram`` is ``E u'u``."""
+    second_moments = np.sum(rotation * (gram @ rotation), axis=0)
+
+    def block(a: int, b: int) -> NDArray:
+        Z = U[a:b] @ rotation
+        Z *= (Z * Z - second_moments) * weights[a:b, None]
+        return U[a:b].T @ Z
+
+    return sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
+
+
+def _third_moments(U: NDArray, weights: NDArray, rotation: NDArray) -> NDArray:
+    """Gradient of ``sum_j |E z_j^3|``, up to a factor, for ``Z = U R``."""
+
+    def block(a: int, b: int) -> NDArray:
+        Z = U[a:b] @ rotation
+        squares = Z * Z * weights[a:b, None]
+        return np.vstack([U[a:b].T @ squares, np.einsum("ij,ij->j", squares, Z)])
+
+    k = rotation.shape[0]
+    total = sum_in_order(map_blocks(block, len(U)), np.zeros((k + 1, k)))
+    return total[:k] * np.sign(total[k])
+
+
+def _ascend(gradient: Callable[[NDArray], NDArray], k: int) -> NDArray:
+    """Raise a criterion over rotations: R becomes the orthogonal factor of its gradient, repeatedly."""
+    rotation, best = np.eye(k), 0.0
     for _ in range(MAX_ITER):
-        left, values, right = np.linalg.svd(sum_of_products(weighted, gradient(U @ rotation)))
+        left, values, right = np.linalg.svd(gradient(rotation))
         if values.sum() <= best * (1 + TOL):
             break
         rotation, best = left @ right, float(values.sum())

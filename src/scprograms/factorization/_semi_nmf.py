@@ -276,7 +276,8 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:
         """Set the fitted attributes, and return W with its programs in their final order."""
         W, H, op = fit.W, fit.loadings.H, prepared.op
-        variance = W.var(axis=0, dtype=np.float64) * np.square(H).sum(axis=1)
+        squares = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
+        variance = np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0) * np.square(H).sum(axis=1)
         spread = float(op.squared_deviations(op.column_sums() / op.shape[0]).sum()) / op.shape[0]
         order = np.argsort(-variance, kind="stable") if ordered else np.arange(len(variance))
         self.n_components_ = self.n_components

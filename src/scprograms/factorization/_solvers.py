@@ -103,7 +103,7 @@ def unit_rows(W: NDArray, H: NDArray) -> None:
 
 def root_mean_square(W: NDArray) -> float:
     """Return the unit of the L1 penalty."""
-    return float(np.sqrt(np.mean(np.square(W, dtype=np.float64))))
+    return float(np.sqrt(np.einsum("ij,ij->", W, W, dtype=np.float64) / W.size))
 
 
 def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float) -> None:

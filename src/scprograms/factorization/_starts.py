@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ._operators import sum_in_order
+from ._parallel import map_blocks
 from ._rotation import simple_structure
 from ._svd import Compression
 
@@ -40,16 +42,21 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
     above_noise = np.sqrt(np.maximum(1 - energies[-1] / np.maximum(energies[:k], np.finfo(float).tiny), 0))
     if len(energies) <= k or not above_noise.any():  # no direction to spare: the sketch is the whole matrix
         above_noise = np.ones(k)
-    U = compression.left(k) * above_noise.astype(compression.Y.dtype)
+    U = compression.left(k)
+    U *= above_noise.astype(U.dtype)
     scores = U @ simple_structure(U, rng=rng).astype(U.dtype)
+    del U
+
+    # A usage is the heavier side of its axis: by squares about zero or, of centred scores, by the longer tail.
+    power = 3 if intercept else 2
+    sides = sum_in_order(
+        map_blocks(lambda a, b: (np.sign(scores[a:b]) * np.abs(scores[a:b]) ** power).sum(axis=0), len(scores)),
+        np.zeros(k),
+    )
+    scores *= np.where(sides < 0, -1, 1).astype(scores.dtype)
     if intercept:
-        # Centred scores: a program's usage is the long tail, and the cells that do not use it are the bulk below it.
-        scores *= np.where(np.sum(scores.astype(np.float64) ** 3, axis=0) < 0, -1, 1).astype(scores.dtype)
-        scores -= np.quantile(scores, INTERCEPT_QUANTILE, axis=0)
-    else:
-        positive = np.square(np.maximum(scores, 0), dtype=np.float64).sum(axis=0)
-        negative = np.square(np.minimum(scores, 0), dtype=np.float64).sum(axis=0)
-        scores *= np.where(positive < negative, -1, 1).astype(scores.dtype)
+        # The cells that do not use a program are the bulk below its tail: their level is zero usage.
+        scores -= np.array([np.quantile(score, INTERCEPT_QUANTILE) for score in scores.T], dtype=scores.dtype)
     return np.maximum(scores, 0, out=scores)
 
 

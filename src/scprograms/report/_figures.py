@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
+DPI = 160
 _AT_MOST_CLUSTERED = 40
 """Programs beyond which fewer genes of each are drawn, so that names stay legible."""
 
@@ -93,7 +94,6 @@ def write_figures(
     ['usage_heatmap', 'program_boxplot']
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     pictures = []
     for name, title, caption, draw in _plan(adata, groupby, control, key, max_q, n_boxes):
         pictures.append(save_picture(draw(), folder, name=name, title=title, caption=caption, formats=formats))
@@ -107,11 +107,12 @@ def save_picture(
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         for ending in formats:
             # Letters stay letters in a PDF, so that it can be edited and searched.
             with atomic_path(folder / f"{name}.{ending}") as part, mpl.rc_context({"pdf.fonttype": 42}):
-                fig.savefig(part, dpi=160, bbox_inches="tight", pad_inches=0.08)
+                fig.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
     finally:
         plt.close(fig)
     return Picture(name=name, title=title, caption=caption, png=folder / f"{name}.png")

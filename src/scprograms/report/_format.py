@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-UP, DOWN = "▲", "▼"
+NOTHING = "–"
+MINUS = "−"
+"""As wide as a plus, and never broken off its number at the end of a line."""
 
 
 def format_q(q: float) -> str:
     """Return a q-value or p-value in few digits; one that underflowed to zero is given as a bound."""
     if not np.isfinite(q):
-        return "–"
+        return NOTHING
     if q == 0:
         return "< 1e-300"
     return f"{q:.2g}" if q >= 1e-3 else f"{q:.0e}"
@@ -20,12 +22,12 @@ def format_q(q: float) -> str:
 
 def format_number(value: float, digits: int = 3) -> str:
     """Return a number to so many significant digits; a dash where there is none."""
-    return f"{value:.{digits}g}" if np.isfinite(value) else "–"
+    return f"{value:.{digits}g}" if np.isfinite(value) else NOTHING
 
 
 def format_difference(value: float) -> str:
     """Return a difference with its sign."""
-    return f"{value:+.2f}".replace("-", "−") if np.isfinite(value) else "–"
+    return f"{value:+.2f}".replace("-", MINUS) if np.isfinite(value) else NOTHING
 
 
 def enumerate_names(names: Sequence[str], *, at_most: int | None = None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from scprograms import _keys, _store
 from scprograms._files import atomic_path
 
 from . import _format
-from ._figures import Picture, write_figures
+from ._figures import DPI, Picture, write_figures
 from ._summary import Summary, few_cells, summarise
 from ._versions import versions
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _AT_MOST_ROWS = 60
 """Perturbations in the map of differences: the strongest, where there are more."""
+_PIXELS_PER_INCH = 105
+"""Of figures on the page: letters of 8 points are then as large as those of tables."""
 _FULL_COLOR = 1.0
 """Standardised difference at which the colour of the map is full, at least."""
 
@@ -115,7 +117,7 @@ def write_html(
         parameters = _store.read_fit(adata, key)[_keys.PARAMS]
     html = _template().render(
         title=title or f"Gene programs by {groupby}",
-        date=datetime.datetime.now().astimezone().strftime("%d %B %Y"),
+        date=dt.datetime.now().astimezone().strftime("%d %B %Y"),
         groupby=groupby,
         control=control,
         key=key,
@@ -156,9 +158,12 @@ def _template() -> Any:
     return environment.get_template("report.html.jinja")
 
 
-def _embed(picture: Picture) -> dict[str, str]:
-    data = base64.b64encode(Path(picture.png).read_bytes()).decode("ascii")
+def _embed(picture: Picture) -> dict[str, Any]:
+    content = Path(picture.png).read_bytes()
+    data = base64.b64encode(content).decode("ascii")
+    pixels = int.from_bytes(content[16:20], "big")  # the first chunk of a PNG begins with its width
     return {
+        "width": round(pixels / DPI * _PIXELS_PER_INCH),
         "name": picture.name,
         "title": picture.title,
         "caption": picture.caption,

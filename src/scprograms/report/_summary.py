@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,20 @@ import numpy as np
 import pandas as pd
 
 from scprograms import _keys, _store, get
-from scprograms.report._differences import FEWEST_CELLS, differences_to_control, strongest
 
-from ._format import DOWN, UP, enumerate_names, format_difference, format_number, format_q, plural
+from ._differences import FEWEST_CELLS, differences_to_control, strongest
+from ._format import MINUS, NOTHING, enumerate_names, format_difference, format_number, format_q, plural
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+N_IN_SHORT = 5
+"""Programs that are told in sentences at the top."""
 CLEAR = 0.2
 """Standardised difference from which a sentence names a perturbation (Cohen's "small" effect)."""
 _N_GENES, _N_GROUPS, _N_TERMS = 15, 10, 5
+
+_GO_ID = re.compile(r"\s*\(GO:\d+\)$")
 
 # Words in names of columns of .obs that tell which cells are not independent of each other.
 _UNITS = ("guide", "grna", "replicate", "rep", "batch", "donor", "patient", "clone", "sample", "lane", "gem")
@@ -33,7 +38,7 @@ class Program:
     """Raised genes and their loadings."""
     down: list[tuple[str, str]]
     groups: list[dict[str, Any]]
-    """The strongest perturbations: ``name, n_cells, difference, value``."""
+    """The strongest perturbations: ``name, n_cells, difference, value, own`` (a gene of the program)."""
     terms: dict[str, list[dict[str, Any]]]
     """Per direction: ``term, library, q, overlap, genes, significant``."""
     numbers: dict[str, float]
@@ -42,18 +47,12 @@ class Program:
     @property
     def label_up(self) -> str:
         """The first raised genes."""
-        return ", ".join(gene for gene, _ in self.up[:4]) or "–"
+        return ", ".join(gene for gene, _ in self.up[:4]) or NOTHING
 
     @property
     def label_down(self) -> str:
         """The first lowered genes."""
-        return ", ".join(gene for gene, _ in self.down[:4]) or "–"
-
-    @property
-    def label(self) -> str:
-        """Both ends in a few words."""
-        ends = [(UP, self.up), (DOWN, self.down)]
-        return "  ".join(f"{sign} {', '.join(gene for gene, _ in genes[:3])}" for sign, genes in ends if genes)
+        return ", ".join(gene for gene, _ in self.down[:4]) or NOTHING
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,13 @@ class Summary:
     groups: list[tuple[str, int]]
     """Groups and their sizes, the control first."""
     in_short: list[str]
+    leading: list[Program]
+    """The programs to tell of first: significant, strongest evidence first."""
     units: list[str]
     """Columns of ``.obs`` that may hold guides or replicates, with their numbers of levels."""
     has_terms: bool
     max_q: float
+    n_genes: int = _N_GENES
 
 
 def summarise(
@@ -93,6 +95,7 @@ def summarise(
     for name in anova.index:
         ends = {way: _genes(table, name) for way, table in genes.items()}
         top = strongest(differences[differences["program"] == name], n_top=_N_GROUPS)
+        own = {gene for genes_of_end in ends.values() for gene, _ in genes_of_end}
         found = {way: _terms(terms, name, way, max_q) for way in ("up", "down")}
         programs.append(
             Program(
@@ -105,6 +108,7 @@ def summarise(
                         "n_cells": row.n_cells,
                         "difference": format_difference(row.difference),
                         "value": row.difference,
+                        "own": row.group in own,
                     }
                     for row in top.itertuples()
                 ],
@@ -119,6 +123,7 @@ def summarise(
         differences=differences,
         groups=[(str(name), int(n)) for name, n in sizes.items()],
         in_short=_in_short(programs, groupby, control, max_q, len(sizes)),
+        leading=[program for program in programs if program.numbers["q"] <= max_q][:N_IN_SHORT],
         units=_units(adata, groupby),
         has_terms=terms is not None,
         max_q=max_q,
@@ -127,7 +132,7 @@ def summarise(
 
 def _genes(table: pd.DataFrame, program: str) -> list[tuple[str, str]]:
     part = table[table["program"] == program]
-    return [(str(row.gene), format_number(row.loading, 2).replace("-", "−")) for row in part.itertuples()]
+    return [(str(row.gene), format_number(row.loading, 2).replace("-", MINUS)) for row in part.itertuples()]
 
 
 def _terms(terms: pd.DataFrame | None, program: str, direction: str, max_q: float) -> list[dict[str, Any]]:
@@ -137,6 +142,7 @@ def _terms(terms: pd.DataFrame | None, program: str, direction: str, max_q: floa
     return [
         {
             "term": str(row["term"]),
+            "short": _GO_ID.sub("", str(row["term"])),
             "library": str(row["library"]),
             "q": format_q(row["q"]),
             "q_value": row["q"],
@@ -160,14 +166,12 @@ def _sentences(
         moved = top[sign * top["difference"] >= CLEAR]
         if moved.empty:
             continue
-        # The product decides what is seen in these cells: less of a program means less of the genes that it raises.
+        # The product decides what a cell shows: less of a program means less of the genes that it raises.
         more, less = (up, down) if sign > 0 else (down, up)
-        seen = [f"{way} {enumerate_names(genes)}" for way, genes in (("more", more), ("less", less)) if genes]
-        named = [f"{row.group} ({format_difference(row.difference)})" for row in moved.head(5).itertuples()]
-        others = f" and {len(moved) - 5} more" if len(moved) > 5 else ""
+        named = [f"{row.group} ({format_difference(row.difference)})" for row in moved.itertuples()]
         sentences.append(
-            f"Used {word} than in {control} cells with {enumerate_names(named) if not others else ', '.join(named)}"
-            f"{others}: {' and '.join(seen)} than there."
+            f"Compared with {control} cells, used {word} under {enumerate_names(named, at_most=6)}; this shifts the "
+            f"cells {' and '.join(_shifts(more, less))}."
         )
     if not sentences:
         sentences.append(f"No perturbation shifts its mean usage by {CLEAR} standard deviations or more.")
@@ -175,22 +179,27 @@ def _sentences(
         found = [term for term in terms[way] if term["significant"]]
         if found:
             sentences.append(
-                f"Its {word} genes are enriched in {found[0]['term']} (q = {found[0]['q']}; {found[0]['genes']})."
+                f"Its {word} genes are enriched in {found[0]['term']} (q = {found[0]['q']}; "
+                f"{enumerate_names(found[0]['genes'].split(', '), at_most=8)})."
             )
     return sentences
 
 
+def _shifts(more: list[str], less: list[str]) -> list[str]:
+    ways = (("towards", more), ("away from", less))
+    return [f"{way} {enumerate_names(genes)}" for way, genes in ways if genes]
+
+
 def _in_short(programs: list[Program], groupby: str, control: str, max_q: float, n_groups: int) -> list[str]:
-    significant = [program for program in programs if program.numbers["q"] <= max_q]
+    n_found = sum(program.numbers["q"] <= max_q for program in programs)
     lines = [
-        f"{len(significant)} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
+        f"{n_found} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
         f"q ≤ {max_q:g} (one-way analysis of variance on the cells, Benjamini-Hochberg over the programs; see the "
         "warning below)."
     ]
-    for program in significant[:5]:
-        share = f"{program.numbers['eta_squared']:.1%} of the variance of its usage lies between the groups"
-        lines.append(f"{program.name} ({program.label}): {share}. {' '.join(program.sentences)}")
-    if not significant:
+    if n_found > N_IN_SHORT:
+        lines.append(f"The {N_IN_SHORT} with the strongest evidence:")
+    if not n_found:
         lines.append(f"No program is told apart from chance; the differences to {control} below are descriptions only.")
     return lines
 
@@ -204,7 +213,7 @@ def _units(adata: AnnData, groupby: str) -> list[str]:
             continue
         n_levels = column.nunique()
         if 1 < n_levels <= adata.n_obs / 2:
-            found.append(f"{name} ({n_levels} levels)")
+            found.append(f"{name} with {n_levels} levels")
     return found
 
 

@@ -1,0 +1,363 @@
+"""Files that are whole or not there, and what is in the page, the Excel file and the lists."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
+from scprograms import _files, get, report
+from scprograms.report import _excel
+from scprograms.report._differences import differences_to_control, strongest
+from scprograms.report._format import enumerate_names, format_difference, format_q
+
+
+def tested_screen(**columns):
+    adata = factorized_screen()
+    table = add_anova(adata).assign(eta_squared=[np.nan, 0.01, 0.02, 0.3], n_groups=6, **columns)
+    adata.uns["semi_nmf"]["anova"]["perturbation"] = table
+    return adata
+
+
+@pytest.fixture(scope="module")
+def screen():
+    adata = tested_screen()
+    adata.uns["semi_nmf"]["enrichment"] = add_enrichment(adata).assign(overlap=2, term_size=5)
+    return adata
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what stands in it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.references, self.tags, self.text, self.html = [], [], [], html
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.references += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def write_page(adata, folder, **options):
+    path = folder / "report.html"
+    report.write_html(adata, "perturbation", path, control=CONTROL, **{"pictures": [], **options})
+    return Page(path.read_text(encoding="utf-8"))
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_atomic_path_replaces_only_when_all_went_well(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="in the middle"), _files.atomic_path(path) as part:  # noqa: PT012
+        part.write_text("half")
+        assert part.suffix == ".csv"
+        raise RuntimeError("in the middle")
+    assert path.read_text() == "old"
+    with _files.atomic_path(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["table.csv"]
+
+
+def test_atomic_path_says_that_nothing_was_written(tmp_path):
+    with pytest.raises(FileNotFoundError), _files.atomic_path(tmp_path / "empty.csv"):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_staged_folder_moves_all_files_at_the_end(tmp_path):
+    out = tmp_path / "new" / "out"
+    with _files.staged_folder(out) as stage:
+        (stage / "figures").mkdir()
+        (stage / "figures" / "a.png").write_text("a")
+        assert not (out / "figures").exists()
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*")) == ["figures", "figures/a.png"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_staged_folder_leaves_an_older_run_as_it_was(tmp_path, error):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(error), _files.staged_folder(tmp_path, replaces=["*.txt"]) as stage:  # noqa: PT012
+        (stage / "a.txt").write_text("new")
+        raise error
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_staged_folder_removes_the_folder_that_it_made_in_vain(tmp_path):
+    with pytest.raises(RuntimeError), _files.staged_folder(tmp_path / "new" / "out"):
+        raise RuntimeError
+    assert names(tmp_path) == []
+
+
+def test_staged_folder_removes_results_of_an_older_run_but_no_other_files(tmp_path):
+    for name in ("program_0.csv", "program_9.csv", "mine.csv"):
+        (tmp_path / name).write_text("old")
+    with _files.staged_folder(tmp_path, replaces=["program_*.csv"]) as stage:
+        (stage / "program_0.csv").write_text("new")
+    assert names(tmp_path) == ["mine.csv", "program_0.csv"]
+    assert (tmp_path / "program_0.csv").read_text() == "new"
+
+
+def test_staged_folder_moves_nothing_where_a_folder_is_in_the_way(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    (tmp_path / "b.txt").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"b\.txt is a folder"), _files.staged_folder(tmp_path) as stage:  # noqa: PT012
+        (stage / "a.txt").write_text("new")
+        (stage / "b.txt").write_text("new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_two_runs_cannot_write_into_one_folder(tmp_path):  # row 83
+    with _files.staged_folder(tmp_path) as stage:
+        (stage / "a.txt").write_text("first")
+        with pytest.raises(_files.FolderInUseError, match="Another run is writing"), _files.staged_folder(tmp_path):
+            pass
+    assert names(tmp_path) == ["a.txt"]
+
+
+KILLED = """
+import sys, time
+from scprograms import _files
+with _files.staged_folder(sys.argv[1]) as stage:
+    (stage / "a.txt").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_run_leaves_old_files_and_frees_the_folder(tmp_path):  # row 81
+    (tmp_path / "a.txt").write_text("old")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=env
+    ) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=10)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    with _files.staged_folder(tmp_path) as stage:
+        (stage / "a.txt").write_text("new")
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+# --- numbers -------------------------------------------------------------------------------------------------------
+
+
+def test_differences_equal_cohens_d(screen):
+    table = differences_to_control(screen, "perturbation", CONTROL, key="semi_nmf")
+    usages, groups = get.usages(screen), screen.obs["perturbation"]
+    for row in table.sample(8, random_state=0).itertuples():
+        one = usages.loc[groups == row.group, row.program].to_numpy(dtype=np.float64)
+        two = usages.loc[groups == CONTROL, row.program].to_numpy(dtype=np.float64)
+        pooled = np.sqrt(
+            (np.sum((one - one.mean()) ** 2) + np.sum((two - two.mean()) ** 2)) / (len(one) + len(two) - 2)
+        )
+        assert row.difference == pytest.approx((one.mean() - two.mean()) / pooled, rel=1e-9)
+        assert (row.n_cells, row.mean_control) == (len(one), pytest.approx(two.mean()))
+    assert CONTROL not in set(table["group"])
+    assert len(table) == usages.shape[1] * (groups.nunique() - 1)
+
+
+def test_differences_without_spread_are_missing(screen):
+    adata = screen.copy()
+    adata.obsm["X_semi_nmf"][:, 0] = 1  # row 55
+    table = differences_to_control(adata, "perturbation", CONTROL, key="semi_nmf")
+    assert table.loc[table["program"] == "program_0", "difference"].isna().all()
+    assert table.loc[table["program"] == "program_1", "difference"].notna().all()
+
+
+def test_small_groups_are_never_the_strongest():
+    table = pd.DataFrame({"group": list("abcd"), "n_cells": [3, 50, 50, 50], "difference": [9.0, -2.0, 1.0, np.nan]})
+    assert strongest(table, n_top=2)["group"].tolist() == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("q", "text"), [(0.0, "< 1e-300"), (3.14159e-45, "3e-45"), (0.012345, "0.012"), (np.nan, "–"), (1.0, "1")]
+)
+def test_q_values_are_short(q, text):
+    assert format_q(q) == text
+
+
+def test_names_are_enumerated():
+    assert enumerate_names(["a"]) == "a"
+    assert enumerate_names(["a", "b", "c"]) == "a, b and c"
+    assert enumerate_names(list("abcde"), at_most=3) == "a, b, c and 2 more"
+    assert enumerate_names([]) == "none"
+    assert format_difference(-0.5) == "−0.50"
+
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+
+def test_page_needs_nothing_from_outside(screen, tmp_path):
+    pictures = report.write_figures(screen, "perturbation", tmp_path, control=CONTROL, formats=("png",))
+    page = write_page(screen, tmp_path, pictures=pictures)
+    outside = [value for value in page.references if not value.startswith(("#", "data:image/png;base64,"))]
+    assert outside == []
+    assert "link" not in page.tags
+    assert "iframe" not in page.tags
+    assert "http" not in re.sub(r'http-equiv="', "", page.html)
+    assert page.tags.count("img") == len(pictures) == 6
+    assert "default-src 'none'" in page.html
+
+
+def test_page_shows_both_ends_of_every_program(screen, tmp_path):
+    page = write_page(screen, tmp_path)
+    for direction in ("up", "down"):
+        top = get.top_genes(screen, n_genes=4, direction=direction)
+        for program in top:
+            assert ", ".join(top[program]) in page.html, (program, direction)
+
+
+def test_page_says_how_far_the_strongest_perturbation_moves_a_program(screen, tmp_path):
+    page = write_page(screen, tmp_path)
+    table = differences_to_control(screen, "perturbation", CONTROL, key="semi_nmf")
+    for program in get.usages(screen):
+        top = strongest(table[table["program"] == program], n_top=1).iloc[0]
+        assert f"{top['group']} ({format_difference(top['difference'])})" in page.html
+
+
+def test_page_warns_about_cells_as_replicates(screen, tmp_path):
+    text = " ".join(write_page(screen, tmp_path).text)
+    assert "takes every cell as an independent replicate" in text
+    assert "no column that tells guides or replicates apart" in text
+    adata = screen.copy()
+    adata.obs["guide_id"] = pd.Categorical([f"g{i % 9}" for i in range(adata.n_obs)])
+    text = " ".join(write_page(adata, tmp_path).text)
+    assert "guide_id with 9 levels" in text
+    assert "they were not used in the test" in text
+
+
+def test_page_takes_names_as_text(screen, tmp_path):
+    adata = screen.copy()
+    bad = "<script>alert(1)</script>"
+    adata.var_names = [f"{bad}{i}" for i in range(adata.n_vars)]
+    adata.obs["perturbation"] = adata.obs["perturbation"].cat.rename_categories({"target_0": f'"><img src=x {bad}'})
+    table = get.enrichment(adata)
+    adata.uns["semi_nmf"] = {**adata.uns["semi_nmf"], "enrichment": table.assign(term=bad, genes=bad)}
+    page = write_page(adata, tmp_path, title=bad, notes=[bad], steps=[bad], parameters={bad: bad}, repeat={bad: bad})
+    assert page.tags.count("script") == 1
+    assert "img" not in page.tags
+    assert "&lt;script&gt;alert(1)" in page.html
+
+
+def test_page_without_gene_sets_or_significant_programs(tmp_path):
+    page = write_page(tested_screen(q=1.0), tmp_path)
+    text = " ".join(page.text)
+    assert "0 of 4 programs differ" in text
+    assert "No program is told apart from chance" in text
+    assert "Top term" not in text
+
+
+def test_page_refuses_what_was_not_tested(tmp_path):
+    with pytest.raises(KeyError, match="anova"):
+        write_page(factorized_screen(), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_figures_without_significant_terms_have_no_dot_plot(tmp_path):
+    adata = factorized_screen(n_programs=2)
+    table = add_enrichment(adata)
+    adata.uns["semi_nmf"]["enrichment"] = table.assign(q=1.0)
+    with pytest.warns(UserWarning, match="No gene set has q <= 0.05"):
+        pictures = report.write_figures(adata, "perturbation", tmp_path, control=CONTROL, formats=("png",))
+    assert "enrichment_dotplot" not in [picture.name for picture in pictures]
+
+
+# --- Excel and lists -----------------------------------------------------------------------------------------------
+
+
+def test_excel_holds_the_tables(screen, tmp_path):
+    path = tmp_path / "programs.xlsx"
+    report.write_excel(screen, "perturbation", path, parameters={"k": 4})
+    sheets = pd.read_excel(path, sheet_name=None, keep_default_na=False)
+    assert list(sheets) == [
+        "W_ANOVA",
+        "Significant Factors",
+        "Pathway Enrichment",
+        "Top Pathways",
+        "Parameters",
+        "Versions",
+    ]
+    anova = get.anova(screen, "perturbation")
+    assert sheets["W_ANOVA"]["program"].tolist() == anova.index.tolist()
+    assert sheets["W_ANOVA"]["q"].iloc[0] == ""  # not defined
+    np.testing.assert_allclose(sheets["W_ANOVA"]["log10_p"].iloc[1:].astype(float), anova["log10_p"].iloc[1:])
+    assert sheets["Significant Factors"]["program"].tolist() == ["program_3", "program_2", "program_1"]
+    terms = get.enrichment(screen)
+    assert len(sheets["Pathway Enrichment"]) == len(terms)
+    np.testing.assert_allclose(sheets["Pathway Enrichment"]["p"], terms["p"], rtol=1e-12)
+    best = sheets["Top Pathways"]
+    assert (best["q"] <= 0.05).all()
+    assert best.groupby(["program", "direction"]).size().max() <= 3
+    assert [sheets["Parameters"].iloc[0, 0], int(sheets["Parameters"].iloc[0, 1])] == ["k", 4]
+    assert "anndata" in set(sheets["Versions"]["software"])
+
+
+def test_excel_never_runs_or_links_what_a_name_holds(screen, tmp_path):
+    adata = screen.copy()
+    bad = ["=1+1", "@SUM(A1)", "http://example.org", "{=A1}", "+3", "x" * 40_000]
+    table = get.enrichment(adata).head(len(bad)).assign(term=bad)
+    adata.uns["semi_nmf"] = {**adata.uns["semi_nmf"], "enrichment": table}
+    path = tmp_path / "programs.xlsx"
+    report.write_excel(adata, "perturbation", path)
+    sheet = openpyxl.load_workbook(path)["Pathway Enrichment"]
+    cells = [row[3] for row in sheet.iter_rows(min_row=2)]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert {cell.value for cell in cells} >= set(bad[:-1])
+    assert max(len(cell.value) for cell in cells) == 32_767
+    assert all(cell.hyperlink is None for cell in cells)
+
+
+def test_excel_says_where_it_stops(screen, tmp_path, monkeypatch):
+    monkeypatch.setattr(_excel, "MAX_ROWS", 5)
+    report.write_excel(screen, "perturbation", tmp_path / "programs.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "programs.xlsx")["Pathway Enrichment"]
+    assert sheet.max_row == 1 + 5 + 1
+    assert sheet.cell(7, 1).value == "The first 5 of 24 rows; the others are in the AnnData."
+
+
+def test_gene_lists_hold_both_ends(screen, tmp_path):
+    files = report.write_gene_lists(screen, tmp_path / "top_genes", n_genes=10)
+    assert len(files) == 8
+    loadings = get.loadings(screen)["program_2"]
+    up = pd.read_csv(tmp_path / "top_genes" / "program_2_top10_genes.csv")
+    down = pd.read_csv(tmp_path / "top_genes" / "program_2_top10_genes_down.csv")
+    assert up["gene"].tolist() == loadings.nlargest(10).index.tolist()
+    assert down["gene"].tolist() == loadings.nsmallest(10).index.tolist()
+    np.testing.assert_allclose(up["loading"], loadings[up["gene"]], rtol=1e-5)
+
+
+def test_template_is_part_of_the_package():
+    assert (Path(report.__file__).parent / "report.html.jinja").is_file()
+
+
+def test_import_is_light():
+    code = "import sys, scprograms.report, scprograms.cli; print(*sorted(sys.modules))"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    heavy = {"scanpy", "matplotlib.pyplot", "xlsxwriter", "jinja2", "gseapy", "seaborn", "torch"}
+    assert not heavy & set(done.stdout.split())
