@@ -87,8 +87,8 @@ def test_both_stages_end_at_the_best_of_all_angles(seed, monkeypatch):
     stages = []
     ascend = _rotation._ascend
 
-    def record(U, weights, gradient):
-        stages.append(ascend(U, weights, gradient))
+    def record(gradient, k):
+        stages.append(ascend(gradient, k))
         return stages[-1]
 
     monkeypatch.setattr(_rotation, "_ascend", record)
