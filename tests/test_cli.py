@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from scipy import sparse
 import scprograms as scp
 from scprograms import get
 from scprograms.cli import _analysis, _demo, main
+from scprograms.cli._h5ad import write_h5ad
 from scprograms.cli._journal import Journal
 from scprograms.cli._parser import make_parser
 from scprograms.cli._prepare import prepare, read_screen
@@ -417,6 +419,57 @@ def test_failure_leaves_an_older_run_as_it_was(files, tmp_path, monkeypatch, cap
     assert message in captured
     assert "Traceback" not in captured
     assert snapshot(out) == before
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import scprograms as scp
+from scprograms.cli._h5ad import write_h5ad
+adata = scp.datasets.simulate_screen(700, 300, 6, n_perturbations=5)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    write_h5ad(adata, Path(sys.argv[1]))
+except OSError as error:
+    print("OSError", error.errno)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("size", [0, 5_000, 100_000])
+def test_full_disk_gives_an_error_and_no_crash(tmp_path, size):  # row 82
+    path = tmp_path / "programs.h5ad"
+    path.write_text("of an older run")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", FULL, str(path), str(size)]
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stdout) == (0, f"OSError {errno.EFBIG}\n"), done.stderr
+    assert "Traceback" not in done.stderr
+    assert path.read_text() == "of an older run"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_h5ad_holds_all_that_anndata_writes(tmp_path):
+    adata = scp.datasets.simulate_screen(300, 200, 6, n_perturbations=3)
+    adata.obs["text"] = ["a", "b"] * 150
+    write_h5ad(adata, tmp_path / "ours.h5ad")
+    adata.write_h5ad(tmp_path / "theirs.h5ad", compression="gzip")
+    with h5py.File(tmp_path / "ours.h5ad") as ours, h5py.File(tmp_path / "theirs.h5ad") as theirs:
+        found = {name: ({}, {}) for name in ("", *_names(theirs))}
+        for i, file in enumerate((ours, theirs)):
+            for name in ("", *_names(file)):
+                item = file[name or "/"]
+                found[name][i].update({key: str(value) for key, value in item.attrs.items()})
+                if isinstance(item, h5py.Dataset):
+                    found[name][i]["content"] = str(np.asarray(item[()]).tolist())
+        assert all(one == two for one, two in found.values())
+
+
+def _names(file):
+    names = []
+    file.visit(names.append)
+    return names
 
 
 def test_debug_shows_where(files, tmp_path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import sparse
+from threadpoolctl import threadpool_info
 
 from planted import planted
 from scprograms.factorization import SemiNMF
@@ -292,6 +293,16 @@ def test_blocks_come_in_order_and_errors_come_through():
         assert list(map_blocks(lambda a, b: a, 0)) == []
         with pytest.raises(ZeroDivisionError):
             list(map_blocks(lambda a, b: 1 // a, 10, rows_per_block=4))
+
+
+def test_the_blas_has_one_thread_meanwhile():
+    """Its own threads would split sums differently for each number of them."""
+    before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    with threads(2):
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+    assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before
+    if max(before) == 1:
+        pytest.skip("this machine allows the BLAS one thread anyway")
 
 
 @pytest.mark.parametrize(("n_jobs", "error"), [(0, ValueError), (-2, ValueError), (True, TypeError), ("2", TypeError)])

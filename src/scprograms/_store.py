@@ -77,10 +77,10 @@ def read_matrix(adata: AnnData, *, layer: str | None = None) -> np.ndarray | spa
     if layer is None:
         where, matrix = "adata.X", adata.X
         if matrix is None:
-            msg = f"adata.X is empty. Name a layer with layer=; there: {listing(adata.layers)}."
+            msg = f"adata.X is empty. Name a layer with layer=; there: {listing(_layers(adata))}."
             raise ValueError(msg)
     else:
-        check_has_key(adata.layers, layer, where="adata.layers")
+        check_has_key(_layers(adata), layer, where="adata.layers")
         where, matrix = f"adata.layers[{layer!r}]", adata.layers[layer]
     if adata.isbacked and layer is None:
         msg = "adata is backed by a file: load it first with adata = adata.to_memory()."
@@ -93,6 +93,11 @@ def read_matrix(adata: AnnData, *, layer: str | None = None) -> np.ndarray | spa
         raise TypeError(msg)
     check_values(matrix, where)
     return matrix
+
+
+def _layers(adata: AnnData) -> dict[str, Any]:
+    # anndata 0.13 lists X among the layers, under the name None.
+    return {name: layer for name, layer in adata.layers.items() if name is not None}
 
 
 def read_gene_mask(adata: AnnData, mask_var: object) -> np.ndarray | None:

@@ -29,7 +29,7 @@ def warn(message: str) -> None:
 
 def listing(names: Iterable[Any], *, at_most: int = 12) -> str:
     """Return ``'a', 'b', 'c' and 20 more``: what is there, short enough to read."""
-    names = [repr(str(name)) for name in names]
+    names = [repr(str(name)) for name in names if name is not None]  # anndata 0.13 lists X as the layer None
     if not names:
         return "none"
     shown = ", ".join(names[:at_most])
@@ -94,7 +94,9 @@ def check_values(matrix: Matrix, where: str) -> None:
     if values.dtype.kind not in "biuf":
         msg = f"{where} has dtype {values.dtype}; real numbers are needed: {where} = {where}.astype('float32')."
         raise TypeError(msg)
-    if values.dtype.kind == "f" and not np.isfinite(np.sum(values, dtype=np.float64)):
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = np.sum(values, dtype=np.float64)
+    if values.dtype.kind == "f" and not np.isfinite(total):
         n_nan, n_inf = int(np.isnan(values).sum()), int(np.isinf(values).sum())
         if n_nan or n_inf:
             msg = f"{where} has {n_nan} NaN and {n_inf} infinite values: remove or replace them."
@@ -112,7 +114,9 @@ def warn_about_counts(matrix: Matrix, where: str) -> None:
     """Warn if a matrix that should hold log-normalised expression holds integers, as raw counts do."""
     values = matrix.data if sparse.issparse(matrix) else matrix.ravel()
     some = values[:: max(1, values.size // 100_000)]
-    if values.dtype.kind == "b" or (some.size and some.max() > 1 and np.array_equal(some, np.round(some))):
+    if values.dtype.kind == "b" or (
+        some.size and 1 < float(some.max()) < 2**31 and np.array_equal(some, np.round(some))
+    ):
         warn(
             f"{where} holds integers, as raw counts do; log-normalised expression is expected. "
             "Call sc.pp.normalize_total(adata) and sc.pp.log1p(adata) first."
@@ -122,5 +126,7 @@ def warn_about_counts(matrix: Matrix, where: str) -> None:
 def empty_rows(matrix: Matrix) -> np.ndarray:
     """Return the mask of the rows that are zero throughout."""
     if sparse.issparse(matrix):
-        return np.asarray(abs(matrix).sum(axis=1)).ravel() == 0
+        # Not abs(matrix): scipy would merge duplicate entries in place first.
+        stored = type(matrix)((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape)
+        return stored @ np.ones(matrix.shape[1]) == 0
     return np.asarray(~matrix.any(axis=1))

@@ -9,7 +9,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from scprograms._files import FolderInUseError
 
@@ -80,7 +80,7 @@ def _say(message: str, code: int) -> int:
     return code
 
 
-def _on_terminate() -> object:
+def _on_terminate() -> Any:
     """Let a polite request to stop (from a cluster's scheduler) clean up as Ctrl-C does."""
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:

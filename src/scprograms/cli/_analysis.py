@@ -15,6 +15,7 @@ from scprograms.report._differences import differences_to_control
 from scprograms.report._format import plural
 
 from ._cell_cycle import cell_cycle_genes
+from ._h5ad import write_h5ad
 from ._journal import InputError, Journal, explained, peak_memory_gib
 from ._pictures import qc_picture, umap_picture
 from ._prepare import prepare, read_screen
@@ -216,12 +217,6 @@ def enrich(adata: AnnData, options: Namespace, journal: Journal, gene_sets: Any)
     if table.empty:
         journal.note("No gene set of this size shares a gene with any program: lower --min-size, or give other sets.")
     return n_genes
-
-
-def write_h5ad(adata: AnnData, path: Path) -> None:
-    """Write an AnnData so that the file is either whole or not there."""
-    with atomic_path(path) as part:
-        adata.write_h5ad(part, compression="gzip")
 
 
 def tell(options: Namespace, journal: Journal) -> None:

@@ -14,7 +14,8 @@ from scprograms.report._differences import differences_to_control
 from scprograms.report._figures import Picture, save_picture
 from scprograms.report._format import NOTHING, format_difference, format_q
 
-from ._analysis import KEY, MAX_Q, N_STEPS, analyse, results_folder, tell, write_h5ad
+from ._analysis import KEY, MAX_Q, N_STEPS, analyse, results_folder, tell
+from ._h5ad import write_h5ad
 from ._journal import Journal, explained
 from ._parser import make_parser
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Iterator
+from types import TracebackType
 from typing import Any, Self
 
 from scprograms._validate import ProgramsWarning
@@ -56,12 +57,14 @@ class Journal:
         warnings.showwarning = self._keep
         return self
 
-    def __exit__(self, *what: object) -> None:
-        if what[0] is None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
             self._bar.set_description_str("done", refresh=True)
         else:
             self._bar.leave = False  # the message of the error is all that should be left
-        self._stack.__exit__(*what)
+        self._stack.__exit__(kind, error, trace)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:

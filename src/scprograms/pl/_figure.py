@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from scprograms._files import atomic_path
 
 from ._pixels import spread
 
@@ -216,11 +217,7 @@ def save_figure(fig: Figure, path: str | os.PathLike[str]) -> None:
     if not path.parent.is_dir():
         msg = f"save={str(path)!r}: the folder {str(path.parent)!r} does not exist. Make it first."
         raise FileNotFoundError(msg)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        # Letters stay letters in PDF and SVG, so that a figure can be edited and searched.
-        with mpl.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}):
-            fig.savefig(part, format=form, dpi=SAVE_DPI, bbox_inches="tight", pad_inches=0.08)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    # Letters stay letters in PDF and SVG, so that a figure can be edited and searched.
+    fonts = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+    with atomic_path(path) as part, mpl.rc_context(fonts):
+        fig.savefig(part, format=form, dpi=SAVE_DPI, bbox_inches="tight", pad_inches=0.08)

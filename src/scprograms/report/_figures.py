@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
+_MANY_GROUPS = 100
 _AT_MOST_CLUSTERED = 40
 """Programs beyond which fewer genes of each are drawn, so that names stay legible."""
 
@@ -43,7 +44,7 @@ def write_figures(
     control: str,
     key: str = "semi_nmf",
     max_q: float = 0.05,
-    n_boxes: int = 12,
+    n_boxes: int | None = None,
     formats: tuple[str, ...] = ("png", "pdf"),
 ) -> list[Picture]:
     """Draw everything that :mod:`scprograms.pl` draws of one analysis.
@@ -64,7 +65,8 @@ def write_figures(
     max_q
         Largest adjusted p-value of a term to draw. Where no term passes, there is no dot plot, with a warning.
     n_boxes
-        Programs with a panel of boxes: those that differ most between the perturbations.
+        Programs with a panel of boxes: those that differ most between the perturbations. By default 12, or 4 where
+        there are more than 100 perturbations, whose panels take a row each.
     formats
         Endings of the files; a page needs ``"png"``.
 
@@ -84,10 +86,13 @@ def write_figures(
     Examples
     --------
     >>> import tempfile
+    >>> import scanpy as sc
     >>> import scprograms as scp
     >>> from scprograms import report
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
-    >>> scp.tl.semi_nmf(adata, 3)
+    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=5)
+    >>> sc.pp.normalize_total(adata)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, 5)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     pictures = report.write_figures(adata, "perturbation", folder, control="non-targeting", formats=("png",))
     >>> [picture.name for picture in pictures][:2]
@@ -119,13 +124,14 @@ def save_picture(
 
 
 def _plan(
-    adata: AnnData, groupby: str, control: str, key: str, max_q: float, n_boxes: int
+    adata: AnnData, groupby: str, control: str, key: str, max_q: float, n_boxes: int | None
 ) -> Iterator[tuple[str, str, str, Callable[[], Figure]]]:
     def figure(draw: Callable[..., Any], *args: Any, **options: Any) -> Callable[[], Figure]:
         return lambda: draw(adata, *args, key=key, show=False, return_fig=True, **options)
 
     n_programs = get.usages(adata, key=key).shape[1]
-    n_drawn = min(n_boxes, n_programs)
+    many = get.labels(adata, groupby).nunique() > _MANY_GROUPS
+    n_drawn = min(n_boxes or (4 if many else 12), n_programs)
     tested = _has(get.anova, adata, groupby, key=key)
     yield (
         "usage_heatmap",

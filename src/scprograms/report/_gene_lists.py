@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scprograms import get
 from scprograms._files import atomic_path
@@ -46,10 +46,13 @@ def write_gene_lists(
     Examples
     --------
     >>> import tempfile
+    >>> import scanpy as sc
     >>> import scprograms as scp
     >>> from scprograms import report
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
-    >>> scp.tl.semi_nmf(adata, 3)
+    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=5)
+    >>> sc.pp.normalize_total(adata)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, 5)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     files = report.write_gene_lists(adata, folder, n_genes=20)
     >>> files[0].name
@@ -57,7 +60,8 @@ def write_gene_lists(
     """
     folder = Path(folder)
     files = []
-    for direction, ending in (("up", ""), ("down", "_down")):
+    ends: tuple[tuple[Literal["up", "down"], str], ...] = (("up", ""), ("down", "_down"))
+    for direction, ending in ends:
         table = get.top_genes(adata, key=key, n_genes=n_genes, direction=direction, layout="long")
         folder.mkdir(parents=True, exist_ok=True)
         for program in get.usages(adata, key=key):

@@ -97,10 +97,13 @@ def write_html(
     Examples
     --------
     >>> import pathlib, tempfile
+    >>> import scanpy as sc
     >>> import scprograms as scp
     >>> from scprograms import report
-    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=3)
-    >>> scp.tl.semi_nmf(adata, 3)
+    >>> adata = scp.datasets.simulate_screen(300, 100, n_programs=5)
+    >>> sc.pp.normalize_total(adata)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, 5)
     >>> scp.tl.program_anova(adata, "perturbation")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "report.html")

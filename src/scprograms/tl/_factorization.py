@@ -62,6 +62,26 @@ def _check_memory(adata: AnnData, n_programs: int) -> None:
         raise ValueError(msg)
 
 
+def loadings_of_all_genes(
+    model: SemiNMF, matrix: _validate.Matrix, W: NDArray, *, used: NDArray | None, control: NDArray | None
+) -> dict[str, NDArray]:
+    """Return loadings and model of the genes that entered the fit, and by least squares those of the others."""
+    genes = {
+        "loadings": model.components_,
+        "baseline": model.baseline_,
+        "center": model.center_,
+        "scale": model.scale_,
+    }
+    if used is None or used.all():
+        return genes
+    others = model.loadings_of(matrix[:, np.flatnonzero(~used)], W, control=control)
+    for name, fitted in genes.items():
+        genes[name] = np.empty((*fitted.shape[:-1], used.size), dtype=fitted.dtype)
+        genes[name][..., used] = fitted
+        genes[name][..., ~used] = others[name]
+    return genes
+
+
 def as_factorization(
     model: SemiNMF, W: NDArray, genes: dict[str, NDArray], *, used: NDArray | None, params: dict[str, Any]
 ) -> _store.Factorization:

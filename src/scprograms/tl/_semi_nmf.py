@@ -10,7 +10,13 @@ import numpy as np
 from scprograms import _store, _validate
 from scprograms.factorization import SemiNMF
 
-from ._factorization import as_factorization, read_control, read_expression, warn_about_rank
+from ._factorization import (
+    as_factorization,
+    loadings_of_all_genes,
+    read_control,
+    read_expression,
+    warn_about_rank,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -163,7 +169,7 @@ def semi_nmf(
         verbose=True,
     )
     W = model.fit_transform(matrix if used is None else matrix[:, np.flatnonzero(used)], control=controls)
-    genes = model.loadings_of(matrix, W, control=controls)
+    genes = loadings_of_all_genes(model, matrix, W, used=used, control=controls)
 
     params = {
         "n_programs": n_programs,
