@@ -22,7 +22,7 @@ from scprograms.report._differences import differences_to_control, strongest
 from scprograms.report._format import enumerate_names, format_difference, format_q
 
 
-def tested_screen(**columns):
+def analysed_screen(**columns):
     adata = factorized_screen()
     table = add_anova(adata).assign(eta_squared=[np.nan, 0.01, 0.02, 0.3], n_groups=6, **columns)
     adata.uns["semi_nmf"]["anova"]["perturbation"] = table
@@ -31,7 +31,7 @@ def tested_screen(**columns):
 
 @pytest.fixture(scope="module")
 def screen():
-    adata = tested_screen()
+    adata = analysed_screen()
     adata.uns["semi_nmf"]["enrichment"] = add_enrichment(adata).assign(overlap=2, term_size=5)
     return adata
 
@@ -265,7 +265,7 @@ def test_page_takes_names_as_text(screen, tmp_path):
 
 
 def test_page_without_gene_sets_or_significant_programs(tmp_path):
-    page = write_page(tested_screen(q=1.0), tmp_path)
+    page = write_page(analysed_screen(q=1.0), tmp_path)
     text = " ".join(page.text)
     assert "0 of 4 programs differ" in text
     assert "No program is told apart from chance" in text

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import _checks
+from ._base import ProgramEstimator
 from ._factorize import Factorizer
 from ._parallel import resolve_n_jobs, threads
 from ._prepare import Matrix, Prepared, moments, prepare, wants_intercept
-from ._solvers import Fit, Loadings, fit_loadings, solve_usages
+from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
 
 Init = Literal["varimax", "svd", "kmeans", "nndsvd", "random"]
 
-RESIDUAL_ROWS = 1024
 
-
-class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SemiNMF(ProgramEstimator):
     """Semi-NMF: ``X ~ center + scale * (baseline + W H)`` with usages W >= 0 and free loadings H.
 
     Since H is free, no factorization has an error below that of the rank-k truncated SVD, and many reach it. The
@@ -134,11 +131,6 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit(self, X: Matrix, y: None = None, **fit_params: Any) -> SemiNMF:
-        """Fit the model; arguments as in ``fit_transform``."""
-        self.fit_transform(X, y, **fit_params)
-        return self
-
     def fit_transform(
         self,
         X: Matrix,
@@ -174,7 +166,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if W is not None and H is not None:
             msg = "W and H are both given: leave out the factor that is to be found."
             raise ValueError(msg)
-        X = _validated(self, X, reset=True)
+        X = self._validated(X, reset=True)
         control = _checks.control_mask(control, self.center, X.shape[0])
         run = Factorizer(
             n_components=self.n_components,
@@ -205,21 +197,6 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def transform(self, X: Matrix) -> NDArray:
-        """Return the usages of the fitted programs in new rows: penalised non-negative least squares, converged."""
-        check_is_fitted(self)
-        X = _validated(self, X, reset=False)
-        with threads(self.n_jobs):
-            op = prepare(X, self.center_, self.scale_, intercept=False).op
-            loadings = Loadings(self.components_.astype(np.float64), self.baseline_, 0.0)
-            return solve_usages(op, loadings, penalty=self.l1_penalty_)
-
-    def inverse_transform(self, X: NDArray) -> NDArray:
-        """Return ``center + scale * (baseline + W H)`` for usages W; a dense array of n_obs x n_features."""
-        check_is_fitted(self)
-        modelled = X @ self.components_ + self.baseline_.astype(self.components_.dtype)
-        return modelled * self.scale_.astype(modelled.dtype) + self.center_.astype(modelled.dtype)
-
     def loadings_of(self, X: Matrix, W: NDArray, *, control: NDArray | None = None) -> dict[str, NDArray]:
         """Return loadings and baseline by least squares for columns that need not have been in the fit.
 
@@ -248,17 +225,6 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "center": center,
             "scale": scale,
         }
-
-    def residual(self, X: Matrix, W: NDArray) -> float:
-        """Return the L1 residual in percent, ``100 sum|X - model| / sum|X|``, a block of rows at a time."""
-        check_is_fitted(self)
-        missed, total = 0.0, 0.0
-        for start in range(0, X.shape[0], RESIDUAL_ROWS):
-            rows = X[start : start + RESIDUAL_ROWS]
-            rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
-            missed += float(np.abs(rows - self.inverse_transform(W[start : start + RESIDUAL_ROWS])).sum(dtype=float))
-            total += float(np.abs(rows).sum(dtype=float))
-        return 100 * missed / total
 
     def _check_params(self) -> None:
         _checks.positive_int("n_components", self.n_components)
@@ -291,28 +257,3 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.history_, self.n_iter_, self.l1_penalty_ = run.history, run.n_iter, run.penalty
         self.converged_ = fit.converged
         return np.ascontiguousarray(W[:, order])
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.components_.shape[0]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-
-def _validated(estimator: SemiNMF, X: Matrix, *, reset: bool) -> Matrix:
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse=("csr", "csc"),
-        dtype=[np.float64, np.float32],
-        accept_large_sparse=True,
-    )
-    if reset and not (X.data if sparse.issparse(X) else X).any():
-        msg = "X has no signal: all of its values are zero."
-        raise ValueError(msg)
-    return X

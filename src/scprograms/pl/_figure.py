@@ -218,6 +218,6 @@ def save_figure(fig: Figure, path: str | os.PathLike[str]) -> None:
         msg = f"save={str(path)!r}: the folder {str(path.parent)!r} does not exist. Make it first."
         raise FileNotFoundError(msg)
     # Letters stay letters in PDF and SVG, so that a figure can be edited and searched.
-    fonts = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
-    with atomic_path(path) as part, mpl.rc_context(fonts):
+    fonts = mpl.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"})
+    with atomic_path(path) as part, fonts:
         fig.savefig(part, format=form, dpi=SAVE_DPI, bbox_inches="tight", pad_inches=0.08)
