@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import sys
+import warnings
 from pathlib import Path
+from typing import get_origin
+
+import numpy as np
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -14,8 +18,11 @@ ROOT = DOCS.parent
 sys.path.insert(0, str(ROOT / "src"))
 import scprograms  # noqa: E402
 
-# Sphinx reads only what lies below its own folder.
-shutil.copytree(ROOT / "tutorials", DOCS / "tutorials", dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+# Sphinx reads only what lies below its own folder. Links to "../docs/" work in the repository, not on the site.
+(DOCS / "tutorials").mkdir(exist_ok=True)
+for notebook in (ROOT / "tutorials").glob("*.ipynb"):
+    on_site = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+    (DOCS / "tutorials" / notebook.name).write_text(on_site, encoding="utf-8")
 
 project = "scprograms"
 author = "The scprograms developers"
@@ -41,21 +48,29 @@ nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
+
+def _short_types(annotation, config=None) -> str | None:  # noqa: ARG001
+    """Write NDArray for what it stands for: an array of any shape, with a type variable."""
+    if config is None:  # the extension asks for names of aliases
+        return None
+    return ":py:data:`~numpy.typing.NDArray`" if get_origin(annotation) is np.ndarray else None
+
+
 autosummary_generate = True
 autosummary_imported_members = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 
-# Types stand in the annotations, not in the docstrings. A Returns section is prose, and a list of the slots that are
-# written: as a custom section its first line is not taken for a type.
+# Types stand in the annotations, not in the docstrings.
 napoleon_google_docstring = False
 napoleon_numpy_docstring = True
 napoleon_use_rtype = False
-napoleon_use_ivar = False
-napoleon_custom_sections = ["Returns"]
+napoleon_custom_sections = ["Fitted attributes"]
 typehints_document_rtype = False
 typehints_use_signature_return = True
 typehints_defaults = "comma"
+typehints_formatter = _short_types
+suppress_warnings = ["config.cache"]  # a function among the settings
 always_use_bars_union = True
 copybutton_prompt_text = ">>> "
 
@@ -64,8 +79,8 @@ copybutton_prompt_text = ">>> "
 ONLINE = os.environ.get("READTHEDOCS") == "True" or os.environ.get("SCPROGRAMS_DOCS_ONLINE") == "1"
 nitpicky = True
 nitpick_ignore_regex = [
-    # Shapes and such in the Attributes of an estimator: "ndarray, k x n_features".
-    ("py:class", r"(ndarray|list).*"),
+    # From tuple[str, ...]; Python documents it as a constant.
+    ("py:data", r"Ellipsis"),
 ]
 if ONLINE:
     extensions.append("sphinx.ext.intersphinx")
@@ -87,7 +102,29 @@ else:
         ("py:.*", r"(anndata|collections|matplotlib|numpy|os|pandas|pathlib|scanpy|scipy|sklearn|typing)\..*"),
     ]
 
+# sphinx-autodoc-typehints calls a method that Sphinx 10 will not have; with Sphinx 9 that is a line per type.
+warnings.filterwarnings("ignore", message=r".*set_application")
+
 html_theme = "sphinx_book_theme"
 html_title = "scprograms"
 html_static_path = ["_static"]
-html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "use_download_button": False}
+html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "navbar_persistent": [], "use_download_button": False}
+
+
+def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG001
+    """Prepare what napoleon would make unreadable."""
+    if app.env.docname == "api":  # the footnotes of first sentences are on other pages
+        lines[:] = [re.sub(r" ?\[\d+\]_", "", line) for line in lines]
+    if what == "class" and "Attributes" in lines:  # a list of names, in place of a heading for each and for its type
+        start = lines.index("Attributes")
+        lines[start : start + 2] = ["Fitted attributes", "-----------------"]
+        for i in range(start + 2, len(lines)):
+            if lines[i] and set(lines[i]) == {"-"}:  # the next section
+                break
+            if re.match(r"\w[\w, ]* : ", lines[i]):
+                names, _, kind = lines[i].partition(" : ")
+                lines[i] = ", ".join(f"``{name}``" for name in names.split(", ")) + f" : {kind}"
+
+
+def setup(app) -> None:
+    app.connect("autodoc-process-docstring", _tidy_docstring, priority=400)

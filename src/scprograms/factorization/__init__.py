@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ._base import ProgramEstimator
+from ._nmf import NMF
 from ._semi_nmf import Init, SemiNMF
 
-__all__ = ["Init", "SemiNMF"]
+__all__ = ["NMF", "Init", "ProgramEstimator", "SemiNMF"]

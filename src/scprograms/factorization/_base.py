@@ -17,6 +17,12 @@ from ._solvers import Loadings, solve_usages
 RESIDUAL_ROWS = 1024
 
 
+def column_variances(W: NDArray) -> NDArray:
+    """Return the variance of each column in float64, without a copy of W in that precision."""
+    squares = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
+    return np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0)
+
+
 class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A fitted ``X ~ center + scale * (baseline + W H)`` with W >= 0, whatever holds for H.
 

@@ -59,18 +59,11 @@ class Factorizer:
     penalty: float = 0.0
     history: list[tuple[str, float]] = field(default_factory=list)
     n_iter: int = 0
+    squared_norm: float = float("nan")
 
     def fit(self, op: MatrixOperator) -> Fit:
         """Sketch, start, sweep on the compressed matrix, and complete on the matrix itself."""
-        self._set_norm(op)
-        k, (n_obs, n_vars) = self.n_components, op.shape
-        if k > min(n_obs, n_vars):
-            _checks.logger.warning("%d programs exceed the smaller side of the matrix (%d x %d).", k, n_obs, n_vars)
-        compression = self._compress(op)
-        if isinstance(self.init, str):
-            W = starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
-        else:
-            W = _checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
+        compression, W = self.start(op)
         with tqdm(
             total=self.max_iter, desc="semi-NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False
         ) as bar:
@@ -83,8 +76,19 @@ class Factorizer:
         # Usages solved to the end for the final loadings: those that transform() gives the same cells.
         W = solve_usages(op, loadings, penalty=self.penalty, start=W)
         loadings = with_explained(op, W, loadings.H, loadings.baseline)
-        self._record("full", error_of(self._total, loadings))
+        self._record("full", error_of(self.squared_norm, loadings))
         return self._alive(Fit(W, loadings, converged=converged))
+
+    def start(self, op: MatrixOperator) -> tuple[Compression, NDArray]:
+        """Return the sketch and the starting usages."""
+        self._set_norm(op)
+        k, (n_obs, n_vars) = self.n_components, op.shape
+        if k > min(n_obs, n_vars):
+            _checks.logger.warning("%d programs exceed the smaller side of the matrix (%d x %d).", k, n_obs, n_vars)
+        compression = self._compress(op)
+        if not isinstance(self.init, str):
+            return compression, _checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
+        return compression, starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
 
     def _alive(self, fit: Fit) -> Fit:
         if not fit.W.any():
@@ -99,7 +103,7 @@ class Factorizer:
         W = _checks.factor("W", W, (op.shape[0], self.n_components), op.dtype, signed=False)
         self._compress(op)
         fit = Fit(W, fit_loadings(op, W, intercept=self.intercept), converged=True)
-        self._record("full", error_of(self._total, fit.loadings))
+        self._record("full", error_of(self.squared_norm, fit.loadings))
         return fit
 
     def fit_given_loadings(self, op: MatrixOperator, H: NDArray) -> Fit:
@@ -114,22 +118,22 @@ class Factorizer:
                 self.penalty = self.l1 * root_mean_square(W * np.linalg.norm(H, axis=1).astype(W.dtype))
                 W = solve_usages(op, loadings, penalty=self.penalty)
             loadings = with_explained(op, W, H, fit_baseline(op, W, H, intercept=self.intercept))
-            errors.append(error_of(self._total, loadings))
+            errors.append(error_of(self.squared_norm, loadings))
             self._record("full", errors[-1])
             self.n_iter += 1
             converged = not self.intercept or abs(errors[-2] - errors[-1]) <= self.tol * errors[-1]
         return Fit(W, loadings, converged=converged)
 
     def _set_norm(self, op: MatrixOperator) -> None:
-        self._total = squared_norm(op)
+        self.squared_norm = squared_norm(op)
         limits = np.finfo(op.dtype)
-        if not self._total < float(limits.max):
+        if not self.squared_norm < float(limits.max):
             msg = f"X has values so large that its squared norm overflows in {op.dtype}: divide it by a constant."
             raise ValueError(msg)
-        if self._total < float(limits.tiny):
+        if self.squared_norm < float(limits.tiny):
             msg = (
                 f"X has no signal: its columns are constant (n_samples = {op.shape[0]}), or its values so small that "
-                f"its squared norm, {self._total:.1e}, underflows in {op.dtype}."
+                f"its squared norm, {self.squared_norm:.1e}, underflows in {op.dtype}."
             )
             raise ValueError(msg)
 
@@ -140,13 +144,13 @@ class Factorizer:
             op,
             sketch_rank(k),
             n_leading=k,
-            total=self._total,
+            total=self.squared_norm,
             rng=self.rng,
             tol=SKETCH_TOL_CLOSED_FORM if closed_form else SKETCH_TOL,
         )
-        tail = self._total - float(np.square(compression.singular_values[:k]).sum())
+        tail = self.squared_norm - float(np.square(compression.singular_values[:k]).sum())
         self.bound = float(np.sqrt(max(tail, 0.0)))
-        self.exact = tail <= max(1e-12, 10 * np.finfo(op.dtype).eps) * self._total
+        self.exact = tail <= max(1e-12, 10 * np.finfo(op.dtype).eps) * self.squared_norm
         return compression
 
     def _sweep(self, stage: str, op: MatrixOperator, W: NDArray, max_iter: int, tol: float, bar: Any) -> Fit:
@@ -168,7 +172,7 @@ class Factorizer:
             op,
             W,
             update,
-            squared_norm=self._total,
+            squared_norm=self.squared_norm,
             intercept=self.intercept,
             max_iter=max_iter,
             tol=tol,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,32 +11,37 @@ from numpy.typing import NDArray
 from ._kernels import hals_rows
 from ._operators import MatrixOperator, sum_of_products
 from ._parallel import for_blocks
-from ._solvers import root_mean_square
+from ._solvers import alternate, root_mean_square, update_by_hals
 
+START_SWEEPS = 5
 INNER_SWEEPS = 3
 REVIVED_ROWS = 32
 
-
-class LowRankOperator:
-    """``Y V'``: a matrix that is known by its compression."""
-
-    def __init__(self, Y: NDArray, V: NDArray) -> None:
-        self._Y, self._V = Y, V
-        self.shape = (Y.shape[0], V.shape[0])
-        self.dtype = Y.dtype
-
-    def matmul(self, B: NDArray) -> NDArray:
-        return self._Y @ (self._V.T @ np.asarray(B, dtype=self.dtype))
-
-    def rmatmul(self, A: NDArray) -> NDArray:
-        return self._V @ sum_of_products(self._Y, np.asarray(A, dtype=self.dtype)).astype(self.dtype)
+SUFFICIENT_DECREASE = 0.01
+STEP_FACTOR = 0.1
+SUB_ITERATIONS = 10
+LOOSEST_TOL = 1e-3
 
 
-def descend_rows(W: NDArray, C: NDArray, G: NDArray, *, n_sweeps: int, tol: float = 0) -> None:
-    """Coordinate descent on ``1/2 w G w' - w c`` over the non-negative rows of W, in place."""
-    dtype = W.dtype
-    G, offset = G.astype(dtype), np.zeros(W.shape[1], dtype=dtype)
-    for_blocks(lambda start, stop: hals_rows(W, C, G, offset, n_sweeps, dtype.type(tol), start, stop), W.shape[0])
+def squared_error(squared_norm: float, cross: NDArray, gram: NDArray, Ht: NDArray) -> float:
+    """Return ``||X - W H||^2`` from ``X'W``, ``W'W`` and H transposed."""
+    explained = 2 * np.einsum("ij,ij->", Ht, cross, dtype=np.float64) - np.sum(sum_of_products(Ht, Ht) * gram)
+    return max(squared_norm - float(explained), 0.0)
+
+
+def non_negative_start(compressed: MatrixOperator, V: NDArray, W: NDArray, squared_norm: float) -> NDArray:
+    """Improve W by a few sweeps of semi-NMF on the compressed matrix, in place; return its loadings, clipped at 0."""
+    fit = alternate(
+        compressed,
+        W,
+        partial(update_by_hals, penalty=0.0),
+        squared_norm=squared_norm,
+        intercept=False,
+        max_iter=START_SWEEPS,
+        tol=0.0,
+        on_sweep=lambda _: None,
+    )
+    return np.maximum(fit.loadings.H @ V.T, 0)
 
 
 def alternate_non_negative(
@@ -59,13 +65,12 @@ def alternate_non_negative(
     Ht = np.ascontiguousarray(H.T, dtype=W.dtype)
     previous = np.inf
     for _ in range(max_iter):
-        C = op.matmul(Ht)
-        descend_rows(W, C, sum_of_products(Ht, Ht), n_sweeps=INNER_SWEEPS)
-        _revive(op, W, Ht, C)
-        D, gram = op.rmatmul(W), sum_of_products(W, W)
-        descend_rows(Ht, D, gram, n_sweeps=INNER_SWEEPS)
-        explained = 2 * np.einsum("ij,ij->", Ht, D, dtype=np.float64) - np.sum(sum_of_products(Ht, Ht) * gram)
-        error = float(np.sqrt(max(squared_norm - explained, 0.0)))
+        cross = op.matmul(Ht)
+        _descend(W, cross, sum_of_products(Ht, Ht))
+        _revive(op, W, Ht, cross)
+        cross, gram = op.rmatmul(W), sum_of_products(W, W)
+        _descend(Ht, cross, gram)
+        error = float(np.sqrt(squared_error(squared_norm, cross, gram, Ht)))
         on_sweep(error)
         if abs(previous - error) <= tol * error:
             return Ht.T, True
@@ -73,17 +78,107 @@ def alternate_non_negative(
     return Ht.T, False
 
 
-def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray, C: NDArray) -> None:
+def _descend(rows: NDArray, cross: NDArray, gram: NDArray) -> None:
+    """Coordinate descent on ``1/2 w G w' - w c`` over non-negative rows, in place."""
+    dtype = rows.dtype
+    G, offset, tol = gram.astype(dtype), np.zeros(rows.shape[1], dtype=dtype), dtype.type(0)
+    for_blocks(
+        lambda start, stop: hals_rows(rows, cross, G, offset, INNER_SWEEPS, tol, start, stop),
+        rows.shape[0],
+    )
+
+
+def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray, cross: NDArray) -> None:
     """Restart programs that no cell uses or that hold no gene from the cells that the others explain least."""
     dead = np.flatnonzero(~W.any(axis=0) | ~Ht.any(axis=0))
     if dead.size == 0 or dead.size == W.shape[1]:
         return
-    left = np.abs(C - W @ sum_of_products(Ht, Ht).astype(W.dtype)).max(axis=1)
-    order = np.argsort(-left, kind="stable")
-    n_rows = min(REVIVED_ROWS, W.shape[0])
+    left = np.abs(cross - W @ sum_of_products(Ht, Ht).astype(W.dtype)).max(axis=1)
+    order, n_rows = np.argsort(-left, kind="stable"), min(REVIVED_ROWS, W.shape[0])
     for i, j in enumerate(dead):
-        rows = order[np.arange(i * n_rows, (i + 1) * n_rows) % W.shape[0]]
         W[:, j] = 0
-        W[rows, j] = root_mean_square(W)
+        W[order[np.arange(i * n_rows, (i + 1) * n_rows) % W.shape[0]], j] = root_mean_square(W)
         Ht[:, j] = np.maximum(op.rmatmul(W[:, [j]])[:, 0], 0)
-        Ht[:, j] /= max(float(np.linalg.norm(Ht[:, j])), np.finfo(W.dtype).tiny)
+        Ht[:, j] /= max(float(np.linalg.norm(Ht[:, j])), float(np.finfo(W.dtype).tiny))
+
+
+def alternate_projected_gradient(
+    op: MatrixOperator,
+    W: NDArray,
+    H: NDArray,
+    *,
+    squared_norm: float,
+    max_iter: int,
+    tol: float,
+    on_sweep: Callable[[float], None],
+) -> tuple[NDArray, NDArray, bool]:
+    """Alternate non-negative least squares by projected gradient [1]_; return W, H and whether ``tol`` was reached.
+
+    Ends once the projected gradient is below ``tol`` times that of the start. A subproblem that was solved at its
+    first look gets a ten times tighter tolerance.
+
+    References
+    ----------
+    .. [1] Lin (2007), Neural Computation 19:2756, https://doi.org/10.1162/neco.2007.19.10.2756
+    """
+    Wt, H = W.T.astype(np.float64), H.astype(np.float64)
+
+    def equations_of_usages() -> tuple[NDArray, NDArray]:
+        return H @ H.T, op.matmul(H.T.astype(op.dtype)).T.astype(np.float64)
+
+    def equations_of_loadings() -> tuple[NDArray, NDArray]:
+        return Wt @ Wt.T, op.rmatmul(Wt.T.astype(op.dtype)).T.astype(np.float64)
+
+    gradients = [g @ F - c for F, (g, c) in ((Wt, equations_of_usages()), (H, equations_of_loadings()))]
+    first = float(np.sqrt(sum(np.sum(gradient**2) for gradient in gradients)))
+    tol_w = tol_h = max(LOOSEST_TOL, tol) * first
+    for _ in range(max_iter):
+        Wt, gradient, n_looks = projected_gradient(*equations_of_usages(), Wt, tol_w)
+        tol_w *= STEP_FACTOR if n_looks == 1 else 1
+        left = _projected_norm(gradient, Wt) ** 2
+        gram, cross = equations_of_loadings()
+        H, gradient, n_looks = projected_gradient(gram, cross, H, tol_h)
+        tol_h *= STEP_FACTOR if n_looks == 1 else 1
+        left += _projected_norm(gradient, H) ** 2
+        on_sweep(float(np.sqrt(squared_error(squared_norm, cross.T, gram, H.T))))
+        if np.sqrt(left) < tol * first:
+            return Wt.T.astype(op.dtype), H, True
+    return Wt.T.astype(op.dtype), H, False
+
+
+def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) -> tuple[NDArray, NDArray, int]:
+    """Minimise ``1/2 <F, gram F> - <F, cross>`` over F >= 0; return F, the gradient and the number of looks at it.
+
+    The step starts at 1 and is carried on. The first trial decides its direction: it shrinks until the decrease
+    suffices, or grows while it does and F still changes.
+    """
+    step = 1.0
+    for look in range(1, SUB_ITERATIONS + 1):
+        gradient = gram @ F - cross
+        if _projected_norm(gradient, F) < tol:
+            return F, gradient, look
+        accepted = None
+        for trial in range(SUB_ITERATIONS):
+            new = np.maximum(F - step * gradient, 0)
+            change = new - F
+            decrease = (1 - SUFFICIENT_DECREASE) * np.sum(gradient * change) + 0.5 * np.sum((gram @ change) * change)
+            if trial == 0:
+                shrink = decrease >= 0
+            if shrink:
+                if decrease < 0:
+                    accepted = new
+                    break
+                step *= STEP_FACTOR
+            else:
+                if decrease >= 0 or (accepted is not None and np.array_equal(accepted, new)):
+                    step *= STEP_FACTOR
+                    break
+                accepted = new
+                step /= STEP_FACTOR
+        if accepted is not None:
+            F = accepted
+    return F, gradient, SUB_ITERATIONS
+
+
+def _projected_norm(gradient: NDArray, F: NDArray) -> float:
+    return float(np.linalg.norm(gradient[(gradient < 0) | (F > 0)]))

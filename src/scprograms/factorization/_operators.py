@@ -184,6 +184,28 @@ class CenteredOperator:
         return self._base.squared_deviations(self._center + center * self._scale) / self._scale**2
 
 
+class LowRankOperator:
+    """``Y V'``: a matrix known by its compression."""
+
+    def __init__(self, Y: NDArray, V: NDArray) -> None:
+        self._Y, self._V, self._gram = DenseOperator(Y), V, sum_of_products(Y, Y)
+        self.shape: tuple[int, int] = (Y.shape[0], V.shape[0])
+        self.dtype = Y.dtype
+
+    def matmul(self, B: NDArray) -> NDArray:
+        return self._Y.matmul(self._V.T @ np.asarray(B, dtype=self.dtype))
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        return self._V @ self._Y.rmatmul(A)
+
+    def column_sums(self) -> NDArray:
+        return self._V @ self._Y.column_sums()
+
+    def squared_deviations(self, center: NDArray) -> NDArray:
+        squares = np.einsum("ij,jk,ik->i", self._V, self._gram, self._V)
+        return squares - 2 * center * self.column_sums() + self.shape[0] * np.square(center)
+
+
 def sum_in_order(parts: Iterable[NDArray], total: NDArray) -> NDArray:
     """Add up arrays in float64, in their order: the sum does not depend on who finished first."""
     for part in parts:

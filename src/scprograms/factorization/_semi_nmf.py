@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from . import _checks
-from ._base import ProgramEstimator
+from ._base import ProgramEstimator, column_variances
 from ._factorize import Factorizer
 from ._parallel import resolve_n_jobs, threads
 from ._prepare import Matrix, Prepared, moments, prepare, wants_intercept
@@ -242,8 +242,7 @@ class SemiNMF(ProgramEstimator):
     def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:
         """Set the fitted attributes, and return W with its programs in their final order."""
         W, H, op = fit.W, fit.loadings.H, prepared.op
-        squares = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
-        variance = np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0) * np.square(H).sum(axis=1)
+        variance = column_variances(W) * np.square(H).sum(axis=1)
         spread = float(op.squared_deviations(op.column_sums() / op.shape[0]).sum()) / op.shape[0]
         order = np.argsort(-variance, kind="stable") if ordered else np.arange(len(variance))
         self.n_components_ = self.n_components

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms.factorization import SemiNMF
+    from scprograms.factorization import ProgramEstimator
 
 
 def read_expression(adata: AnnData, *, layer: str | None, n_programs: int) -> _validate.Matrix:
@@ -63,7 +63,7 @@ def _check_memory(adata: AnnData, n_programs: int) -> None:
 
 
 def loadings_of_all_genes(
-    model: SemiNMF, matrix: _validate.Matrix, W: NDArray, *, used: NDArray | None, control: NDArray | None
+    model: ProgramEstimator, matrix: _validate.Matrix, W: NDArray, *, used: NDArray | None, control: NDArray | None
 ) -> dict[str, NDArray]:
     """Return loadings and model of the genes that entered the fit, and by least squares those of the others."""
     genes = {
@@ -83,7 +83,7 @@ def loadings_of_all_genes(
 
 
 def as_factorization(
-    model: SemiNMF, W: NDArray, genes: dict[str, NDArray], *, used: NDArray | None, params: dict[str, Any]
+    model: ProgramEstimator, W: NDArray, genes: dict[str, NDArray], *, used: NDArray | None, params: dict[str, Any]
 ) -> _store.Factorization:
     """Put together what a fitted estimator leaves in an AnnData; ``genes`` are loadings and model of all genes."""
     names = _keys.program_names(W.shape[1])
