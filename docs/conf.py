@@ -43,13 +43,15 @@ extensions = [
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
-# Notebooks are committed with their outputs, so that the site never depends on the machine that builds it.
+# Notebooks are committed with their outputs, so that the site never depends on the machine that builds it. To run them
+# again: jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.store_widget_state=False \
+#     --ExecutePreprocessor.record_timing=False tutorials/*.ipynb
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 
-def _short_types(annotation, config=None) -> str | None:  # noqa: ARG001
+def _short_types(annotation, config=None) -> str | None:
     """Write NDArray for what it stands for: an array of any shape, with a type variable."""
     if config is None:  # the extension asks for names of aliases
         return None
@@ -108,7 +110,12 @@ warnings.filterwarnings("ignore", message=r".*set_application")
 html_theme = "sphinx_book_theme"
 html_title = "scprograms"
 html_static_path = ["_static"]
-html_theme_options = {"show_navbar_depth": 1, "show_toc_level": 2, "navbar_persistent": [], "use_download_button": False}
+html_theme_options = {
+    "navbar_persistent": [],
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "use_download_button": False,
+}
 
 
 def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG001
@@ -121,9 +128,9 @@ def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG0
         for i in range(start + 2, len(lines)):
             if lines[i] and set(lines[i]) == {"-"}:  # the next section
                 break
-            if re.match(r"\w[\w, ]* : ", lines[i]):
-                names, _, kind = lines[i].partition(" : ")
-                lines[i] = ", ".join(f"``{name}``" for name in names.split(", ")) + f" : {kind}"
+            names, colon, kind = lines[i].partition(" : ")
+            if re.fullmatch(r"\w+(, \w+)*", names) and lines[i + 1].startswith(" "):
+                lines[i] = ", ".join(f"``{name}``" for name in names.split(", ")) + colon + kind
 
 
 def setup(app) -> None:

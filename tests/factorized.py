@@ -50,6 +50,7 @@ def factorized_screen(
                     "error_ratio": 1 + 0.1 / steps,
                 }
             ),
+            "error": 12.5,
         },
     )
     _store.write_factorization(adata, "semi_nmf", result)

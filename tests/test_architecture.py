@@ -26,9 +26,10 @@ ENGINE = {"factorization", "stats", "nn"}
 ALLOWED: dict[str, set[str]] = {
     **{part: set() for part in LEAVES | ENGINE},
     "_store": {"_keys", "_validate"},
+    "_store_sweep": {"_keys", "_validate", "_store"},
     "pp": ENGINE | LEAVES | {"_store"},
-    "tl": ENGINE | LEAVES | {"_store"},
-    "get": LEAVES | {"_store"},
+    "tl": ENGINE | LEAVES | {"_store", "_store_sweep"},
+    "get": LEAVES | {"_store", "_store_sweep"},
     "pl": LEAVES | {"get"},
     "datasets": LEAVES,
     "report": LEAVES | {"_store", "pp", "tl", "get", "pl", "datasets", "stats", "__init__"},

@@ -24,7 +24,7 @@ SLOTS = {
     "obs": {"semi_nmf_program"},
     "uns": {"semi_nmf"},
 }
-FIGURES = {"params", "programs", "history", "error", "error_bound", "error_ratio", "n_iter", "converged"}
+FIGURES = {"params", "programs", "history", "error", "error_bound", "error_ratio", "l1_penalty", "n_iter", "converged"}
 
 
 def make_screen(seed=0) -> AnnData:

@@ -31,7 +31,7 @@ class Slots:
 
     @property
     def program(self) -> str:
-        """``.obs``: the program that a cell uses most."""
+        """``.obs``: the program that a cell uses most; ``.var``: that of a gene, where genes belong to one."""
         return f"{self.key}_program"
 
 
@@ -42,11 +42,29 @@ HISTORY = "history"
 ERROR = "error"
 ERROR_BOUND = "error_bound"
 ERROR_RATIO = "error_ratio"
+L1_PENALTY = "l1_penalty"
 N_ITER = "n_iter"
 CONVERGED = "converged"
 
+PROJECTED_FROM = "projected_from"
+"""Entry of the params of programs that were not fitted here: their key in the reference."""
+
+RANK_SWEEP = "rank_sweep"
+SUGGESTED = "suggested_n_programs"
+RANK_SWEEP_REASON = "rank_sweep_reason"
+RANK_SWEEP_PARAMS = "rank_sweep_params"
+RANK_SWEEP_ENTRIES = (RANK_SWEEP, SUGGESTED, RANK_SWEEP_REASON, RANK_SWEEP_PARAMS)
+
+CONSENSUS = "consensus"
+CONSENSUS_COSINES = "cosines"
+CONSENSUS_SIMILARITY = "similarity"
+CONSENSUS_MEMBERS = "members"
+
 ANOVA = "anova"
 ENRICHMENT = "enrichment"
+
+UNASSIGNED = "unassigned"
+"""Category of ``.var[f"{key}_program"]`` for genes that fit no program."""
 
 NO_PROGRAM = "none"
 """Category of ``.obs[f"{key}_program"]`` for cells that use no program, or several equally."""

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from . import _keys
 from ._keys import Slots
-from ._validate import check_has_key, check_values, listing, warn
+from ._validate import check_has_key, check_mask, check_values, listing, shared_genes, warn
 
 logger = logging.getLogger("scprograms")
 
@@ -54,17 +54,19 @@ class Factorization:
     """One row per program: ``variance_explained``, ``sparsity``, ``stability``."""
     fit: Mapping[str, Any]
     """``params``, ``history`` and the figures of the fit, as they go into ``.uns[key]``."""
+    genes_are_disjoint: bool = False
+    """Whether every gene belongs to at most one program, which is then written."""
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def check_adata(adata: object) -> AnnData:
+def check_adata(adata: object, *, name: str = "adata") -> AnnData:
     """Raise a TypeError that names what was passed unless it is an in-memory AnnData."""
     if not isinstance(adata, AnnData):
         kind = f"{type(adata).__module__.split('.')[0]}.{type(adata).__name__}"
         fix = " Pass one modality, such as mdata['rna']." if type(adata).__name__ == "MuData" else ""
-        msg = f"adata is a {kind}; an anndata.AnnData is needed.{fix}"
+        msg = f"{name} is a {kind}; an anndata.AnnData is needed.{fix}"
         raise TypeError(msg)
     return adata
 
@@ -109,7 +111,7 @@ def read_gene_mask(adata: AnnData, mask_var: object) -> np.ndarray | None:
         where, mask = f"adata.var[{mask_var!r}]", adata.var[mask_var].to_numpy()
     else:
         where, mask = "mask_var", np.asarray(mask_var)
-    return _check_mask(mask, where, adata.n_vars, "genes")
+    return check_mask(mask, where, adata.n_vars, "genes")
 
 
 def read_control_mask(adata: AnnData, control: object) -> np.ndarray:
@@ -124,19 +126,7 @@ def read_control_mask(adata: AnnData, control: object) -> np.ndarray:
     if isinstance(control, str) or control is None:
         msg = f"control={control!r}: pass (obs column, level) or a boolean mask of the control cells."
         raise TypeError(msg)
-    return _check_mask(np.asarray(control), "control", adata.n_obs, "cells")
-
-
-def _check_mask(mask: np.ndarray, where: str, n: int, what: str) -> np.ndarray:
-    if mask.dtype == object and all(isinstance(value, bool | np.bool_) for value in mask.ravel()):
-        mask = mask.astype(bool)
-    if mask.dtype != bool or mask.shape != (n,):
-        msg = f"{where} has dtype {mask.dtype} and shape {mask.shape}; a boolean mask of the {n} {what} is needed."
-        raise ValueError(msg)
-    if not mask.any():
-        msg = f"{where} selects none of the {n} {what}: select at least one."
-        raise ValueError(msg)
-    return mask
+    return check_mask(np.asarray(control), "control", adata.n_obs, "cells")
 
 
 def read_labels(adata: AnnData, groupby: object) -> Labels:
@@ -178,13 +168,13 @@ def read_colors(adata: AnnData, labels: Labels) -> dict[str, str] | None:
     return dict(zip(categories, map(str, colors), strict=False)) if len(colors) >= len(categories) else None
 
 
-def read_gene_names(adata: AnnData) -> list[str]:
+def read_gene_names(adata: AnnData, *, name: str = "adata") -> list[str]:
     """Return the gene names, which must be unique where genes are looked up by name."""
     if not adata.var_names.is_unique:
         twice = adata.var_names[adata.var_names.duplicated()].unique()
         msg = (
-            f"adata.var_names has {len(twice)} duplicates ({listing(twice, at_most=5)}): "
-            "call adata.var_names_make_unique()."
+            f"{name}.var_names has {len(twice)} duplicates ({listing(twice, at_most=5)}): "
+            f"call {name}.var_names_make_unique()."
         )
         raise ValueError(msg)
     return adata.var_names.astype(str).tolist()
@@ -192,7 +182,8 @@ def read_gene_names(adata: AnnData) -> list[str]:
 
 def keys_of(adata: AnnData) -> list[str]:
     """Return the keys of all factorizations in an AnnData."""
-    return [key for key, entry in adata.uns.items() if isinstance(entry, Mapping) and _keys.PROGRAMS in entry]
+    parts = {_keys.PROGRAMS, _keys.ERROR}
+    return [key for key, entry in adata.uns.items() if isinstance(entry, Mapping) and parts <= set(entry)]
 
 
 def read_fit(adata: AnnData, key: str) -> Mapping[str, Any]:
@@ -228,10 +219,26 @@ def read_model(adata: AnnData, key: str) -> pd.DataFrame:
     return adata.varm[Slots(key).model].copy()
 
 
+def read_fitted_loadings(adata: AnnData, key: str, *, name: str = "adata") -> pd.DataFrame:
+    """Return the loadings of the genes that entered the fit, whose names must be unique, as genes x programs."""
+    check_adata(adata, name=name)
+    loadings = read_loadings(adata, key).set_axis(read_gene_names(adata, name=name), axis=0)
+    return loadings[read_model(adata, key)["used"].to_numpy(dtype=bool)]
+
+
+def read_shared_loadings(a: AnnData, b: AnnData, *, key: str, key_b: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the loadings of both of the genes that entered both fits; ``key_b`` is ``key`` by default."""
+    A, B = read_fitted_loadings(a, key, name="a"), read_fitted_loadings(b, key if key_b is None else key_b, name="b")
+    shared = shared_genes(list(A.index), list(B.index))
+    return A.loc[shared], B.loc[shared]
+
+
 def read_history(adata: AnnData, key: str) -> pd.DataFrame:
     """Return the course of the fit: ``iteration, stage, loss, error_ratio``."""
     fit = read_fit(adata, key)
     hint = f"Fit again with scp.tl.semi_nmf(adata, key_added={key!r}), which records it."
+    if _keys.PROJECTED_FROM in fit.get(_keys.PARAMS, {}):
+        hint = "Its usages were projected, which has no course: ask the reference that the programs were fitted to."
     check_has_key(fit, _keys.HISTORY, where=f"adata.uns[{key!r}]", hint=hint)
     return fit[_keys.HISTORY].copy()
 
@@ -254,25 +261,32 @@ def read_table(adata: AnnData, key: str, kind: str, *, groupby: str | None = Non
 
 
 def write_factorization(adata: AnnData, key: str, result: Factorization) -> None:
-    """Write a factorization into its slots; ``.uns[key]`` is replaced whole."""
+    """Write a factorization into its slots; ``.uns[key]`` is replaced, but for the rank sweep that led to it."""
     slots, programs = Slots(key), result.programs.index.astype(str)
-    program = _strongest_program(result.usages, programs, adata.obs_names)
     model = result.model.set_axis(adata.var_names, axis=0)
+    cells = _strongest_program(result.usages, [*programs, _keys.NO_PROGRAM], adata.obs_names)
+    genes = _strongest_program(result.loadings.T, [*programs, _keys.UNASSIGNED], adata.var_names)
     with warnings.catch_warnings():
         # Writing to a view makes it a copy of its own; that is what the caller of copy=False asked for.
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[slots.usages] = result.usages
     adata.varm[slots.loadings] = np.ascontiguousarray(result.loadings.T)
     adata.varm[slots.model] = model
-    adata.obs[slots.program] = program
-    adata.uns[key] = {**result.fit, _keys.PROGRAMS: result.programs}
+    adata.obs[slots.program] = cells
+    if result.genes_are_disjoint:
+        adata.var[slots.program] = genes
+    elif slots.program in adata.var and key in keys_of(adata):  # of an earlier fit under the same key
+        del adata.var[slots.program]
+    entry = adata.uns.get(key)
+    kept = {name: entry[name] for name in _keys.RANK_SWEEP_ENTRIES if isinstance(entry, Mapping) and name in entry}
+    adata.uns[key] = {**kept, **result.fit, _keys.PROGRAMS: result.programs}
 
 
-def _strongest_program(usages: np.ndarray, programs: pd.Index, index: pd.Index) -> pd.Series:
+def _strongest_program(usages: np.ndarray, names: list[str], index: pd.Index) -> pd.Series:
     top = usages.max(axis=1)
     n_at_top = np.sum(usages == top[:, None], axis=1)
-    codes = np.where((top > 0) & (n_at_top == 1), usages.argmax(axis=1), len(programs))
-    return pd.Series(pd.Categorical.from_codes(codes, [*programs, _keys.NO_PROGRAM]), index=index)
+    codes = np.where((top > 0) & (n_at_top == 1), usages.argmax(axis=1), len(names) - 1)
+    return pd.Series(pd.Categorical.from_codes(codes, names), index=index)
 
 
 def write_table(adata: AnnData, key: str, kind: str, table: pd.DataFrame, *, groupby: str | None = None) -> None:

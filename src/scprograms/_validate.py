@@ -88,6 +88,19 @@ def check_has_key(mapping: Mapping[str, Any], key: object, *, where: str, hint: 
         raise KeyError(msg)
 
 
+def check_mask(mask: np.ndarray, where: str, n: int, what: str) -> np.ndarray:
+    """Return a boolean mask of ``n`` things that selects at least one."""
+    if mask.dtype == object and all(isinstance(value, bool | np.bool_) for value in mask.ravel()):
+        mask = mask.astype(bool)
+    if mask.dtype != bool or mask.shape != (n,):
+        msg = f"{where} has dtype {mask.dtype} and shape {mask.shape}; a boolean mask of the {n} {what} is needed."
+        raise ValueError(msg)
+    if not mask.any():
+        msg = f"{where} selects none of the {n} {what}: select at least one."
+        raise ValueError(msg)
+    return mask
+
+
 def check_values(matrix: Matrix, where: str) -> None:
     """Raise unless the matrix holds real, finite numbers that are not all zero."""
     values = matrix.data if sparse.issparse(matrix) else matrix
@@ -130,3 +143,24 @@ def empty_rows(matrix: Matrix) -> np.ndarray:
         stored = type(matrix)((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape)
         return stored @ np.ones(matrix.shape[1]) == 0
     return np.asarray(~matrix.any(axis=1))
+
+
+def case_hint(names: Iterable[str], wanted: Iterable[str]) -> str:
+    """Return a sentence to add to an error where more of ``wanted`` would be among ``names`` but for upper case."""
+    names = list(names)
+    exact, folded = set(names), {name.casefold(): name for name in reversed(names)}
+    other = [(name, folded[name.casefold()]) for name in wanted if name not in exact and name.casefold() in folded]
+    if not other:
+        return ""
+    return f" {len(other)} names differ in upper and lower case alone, such as {other[0][1]!r} and {other[0][0]!r}."
+
+
+def shared_genes(a: list[str], b: list[str]) -> list[str]:
+    """Return the names that are in both, in the order of ``a``; raise if there are none."""
+    there = set(b)
+    shared = [name for name in a if name in there]
+    if not shared:
+        found = f"{listing(a, at_most=3)} and {listing(b, at_most=3)}"
+        msg = f"No gene entered the fits of both a and b: there are {found}.{case_hint(a, b)}"
+        raise ValueError(msg)
+    return shared

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any, NoReturn
 
 from scprograms._files import FolderInUseError
 
 from ._journal import InputError, one_line
 from ._parser import make_parser
+from ._signals import INTERRUPTED, stoppable
 
 __all__ = ["main"]
 
-INTERRUPTED, TERMINATED, BAD_INPUT, FAILED = 130, 143, 2, 1
+BAD_INPUT, FAILED = 2, 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     options.argv = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("scprograms").setLevel(logging.WARNING)
-    previous = _on_terminate()
     try:
-        options.command(options)
+        with stoppable():
+            options.command(options)
     except KeyboardInterrupt:
         return _say("interrupted; nothing was written.", INTERRUPTED)
     except SystemExit as end:
@@ -63,9 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  a traceback helps no biologist; --debug shows it
         message = f"{type(error).__name__}: {one_line(error)} Nothing was written. --debug shows where it happened."
         return _fail(RuntimeError(f"unexpected {message}"), options.debug)
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
     return 0
 
 
@@ -78,14 +72,3 @@ def _fail(error: BaseException, debug: bool, code: int = FAILED) -> int:  # noqa
 def _say(message: str, code: int) -> int:
     sys.stderr.write(f"scprograms: {message}\n")
     return code
-
-
-def _on_terminate() -> Any:
-    """Let a polite request to stop (from a cluster's scheduler) clean up as Ctrl-C does."""
-
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise SystemExit(TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGTERM, stop)

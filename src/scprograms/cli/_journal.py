@@ -11,6 +11,8 @@ from typing import Any, Self
 
 from scprograms._validate import ProgramsWarning
 
+from ._signals import check_stop
+
 
 class InputError(Exception):
     """The user can put this right: a path, a column, an option."""
@@ -70,7 +72,9 @@ class Journal:
     def step(self, name: str) -> Iterator[None]:
         """Show what is being done."""
         self._bar.set_description_str(name, refresh=True)
+        check_stop()
         yield
+        check_stop()
         self._bar.update()
 
     def say(self, sentence: str) -> None:

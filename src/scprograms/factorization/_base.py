@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     ``fit_transform`` of a subclass sets ``components_`` (H), ``baseline_``, ``center_``, ``scale_``, ``l1_penalty_``.
     """
+
+    genes_are_disjoint: ClassVar[bool] = False
+    """Whether every gene belongs to at most one program."""
 
     n_jobs: int | None
     components_: NDArray

@@ -43,7 +43,7 @@ def one_of(name: str, value: object, options: Sequence[Any]) -> None:
         raise ValueError(msg)
 
 
-def factor(name: str, value: object, shape: tuple[int, int], dtype: np.dtype, *, signed: bool) -> NDArray:
+def factor(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype, *, signed: bool) -> NDArray:
     """Return a factor that was passed in as a copy in the dtype of the data, after a look at its shape and values."""
     try:
         array = np.array(value, dtype=dtype, order="C")
@@ -57,7 +57,8 @@ def factor(name: str, value: object, shape: tuple[int, int], dtype: np.dtype, *,
         msg = f"{name} has NaN or infinite values: replace them."
         raise ValueError(msg)
     if not signed and (array < 0).any():
-        msg = f"{name} has {int((array < 0).sum())} negative values; usages are never negative: clip them at 0."
+        what = "loadings" if name == "H" else "usages"
+        msg = f"{name} has {int((array < 0).sum())} negative values; {what} are never negative here: clip them at 0."
         raise ValueError(msg)
     return array
 

@@ -63,32 +63,41 @@ class Factorizer:
 
     def fit(self, op: MatrixOperator) -> Fit:
         """Sketch, start, sweep on the compressed matrix, and complete on the matrix itself."""
-        compression, W = self.start(op)
         with tqdm(
             total=self.max_iter, desc="semi-NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False
         ) as bar:
             if self.solver == "mu":
+                _, W = self.start(op)
                 return self._alive(self._sweep("full", op, W, self.max_iter, self.tol, bar))
-            compressed = DenseOperator(compression.Y)
-            converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
-            del compression, compressed  # as large as W and more, and done with
-            loadings = self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings
+            rough = self.descend(op, bar)
         # Usages solved to the end for the final loadings: those that transform() gives the same cells.
-        W = solve_usages(op, loadings, penalty=self.penalty, start=W)
-        loadings = with_explained(op, W, loadings.H, loadings.baseline)
+        W = solve_usages(op, rough.loadings, penalty=self.penalty, start=rough.W)
+        loadings = with_explained(op, W, rough.loadings.H, rough.loadings.baseline)
         self._record("full", error_of(self.squared_norm, loadings))
-        return self._alive(Fit(W, loadings, converged=converged))
+        return self._alive(Fit(W, loadings, converged=rough.converged))
+
+    def descend(self, op: MatrixOperator, bar: Any = None) -> Fit:
+        """Sketch, start and sweep: the final loadings, and usages that are one sweep behind them."""
+        compression, W = self.start(op)
+        compressed = DenseOperator(compression.Y)
+        converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
+        del compression, compressed  # as large as W and more, and done with
+        return Fit(W, self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings, converged)
 
     def start(self, op: MatrixOperator) -> tuple[Compression, NDArray]:
         """Return the sketch and the starting usages."""
-        self._set_norm(op)
         k, (n_obs, n_vars) = self.n_components, op.shape
         if k > min(n_obs, n_vars):
             _checks.logger.warning("%d programs exceed the smaller side of the matrix (%d x %d).", k, n_obs, n_vars)
-        compression = self._compress(op)
+        compression = self.sketch(op)
         if not isinstance(self.init, str):
             return compression, _checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
         return compression, starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
+
+    def sketch(self, op: MatrixOperator) -> Compression:
+        """Return the leading directions of the matrix, and set ``squared_norm``, ``bound`` and ``exact``."""
+        self._set_norm(op)
+        return self._compress(op)
 
     def _alive(self, fit: Fit) -> Fit:
         if not fit.W.any():
@@ -166,7 +175,8 @@ class Factorizer:
 
         def on_sweep(error: float) -> None:
             self._record(stage, error)
-            bar.update()
+            if bar is not None:
+                bar.update()
 
         return alternate(
             op,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,21 +11,27 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from . import _checks
 from ._base import ProgramEstimator, column_variances
 from ._factorize import Factorizer
-from ._nmf_solvers import alternate_non_negative, alternate_projected_gradient, non_negative_start
-from ._operators import DenseOperator, LowRankOperator, MatrixOperator, as_operator
+from ._nmf_solvers import (
+    alternate_non_negative,
+    alternate_projected_gradient,
+    non_negative_start,
+    solve_loadings,
+)
+from ._operators import LowRankOperator, MatrixOperator, as_operator
 from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, has_negative
-from ._solvers import error_of, unit_rows, with_explained
+from ._prepare import Matrix, check_non_negative
+from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
 from ._starts import STARTS
 
 SOLVERS = ("hals", "cd", "mu", "lsnmf")
 LOSSES = ("frobenius", "kullback-leibler")
-DEFAULT_TOL = {"hals": 1e-6, "cd": 1e-4, "mu": 1e-4, "lsnmf": 1e-4}
+DEFAULT_TOL = {"hals": 3e-7, "cd": 1e-4, "mu": 1e-4, "lsnmf": 1e-4}
 FLOOR = 0.01
 
 
@@ -47,9 +54,9 @@ class NMF(ProgramEstimator):
     loss
         ``"frobenius"``, or ``"kullback-leibler"`` with ``solver="mu"``.
     max_iter
-        Largest number of sweeps.
+        Largest number of sweeps, over the compressed matrix and then over the matrix itself.
     tol
-        When to stop. ``"hals"``: a sweep changes the error by less than this share of it (default 1e-6); ``"cd"`` and
+        When to stop. ``"hals"``: a sweep changes the error by less than this share of it (default 3e-7); ``"cd"`` and
         ``"mu"``: as in scikit-learn (1e-4); ``"lsnmf"``: the projected gradient falls below this share of the first
         one (1e-4).
     random_state
@@ -72,6 +79,12 @@ class NMF(ProgramEstimator):
         report the end only.
     n_iter_, converged_
         Number of sweeps, and whether ``tol`` was reached.
+    tol_
+        ``tol``, or the solver's default where it is None.
+
+    See Also
+    --------
+    scprograms.tl.nmf : the same on AnnData.
 
     References
     ----------
@@ -112,7 +125,7 @@ class NMF(ProgramEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit_transform(self, X: Matrix, y: None = None) -> NDArray:  # noqa: ARG002
+    def fit_transform(self, X: Matrix, y: None = None, *, H: NDArray | None = None) -> NDArray:  # noqa: ARG002
         """Fit the model and return the usages.
 
         Parameters
@@ -121,6 +134,8 @@ class NMF(ProgramEstimator):
             n_obs x n_features, non-negative: array, CSR or CSC; float32 stays float32.
         y
             Ignored.
+        H
+            Loadings to keep but for their norm and order (k x n_features); only the usages are then found.
 
         Returns
         -------
@@ -133,30 +148,29 @@ class NMF(ProgramEstimator):
         """
         self._check_params()
         X = self._validated(X, reset=True)
-        _check_non_negative(X)
-        tol = DEFAULT_TOL[self.solver] if self.tol is None else self.tol
-        with threads(self.n_jobs):
-            run = Factorizer(
-                n_components=self.n_components,
-                init=self.init,
-                solver="hals",
-                l1=0.0,
-                max_iter=self.max_iter,
-                tol=tol,
-                intercept=False,
-                rng=_checks.generator(self.random_state),
-            )
+        self.tol_ = tol = DEFAULT_TOL[self.solver] if self.tol is None else float(self.tol)
+        run = Factorizer(
+            n_components=self.n_components,
+            init=self.init,
+            solver="hals",
+            l1=0.0,
+            max_iter=self.max_iter,
+            tol=tol,
+            intercept=False,
+            rng=_checks.generator(self.random_state),
+        )
+        with (
+            threads(self.n_jobs),
+            tqdm(desc="NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False) as bar,
+        ):
             op = as_operator(X)
-            compression, W = run.start(op)
-            compressed = LowRankOperator(compression.Y, compression.V)
-            H = non_negative_start(DenseOperator(compression.Y), compression.V, W, run.squared_norm)
-            with tqdm(
-                total=self.max_iter, desc="NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False
-            ) as bar:
-                W, H, self.converged_ = self._solve(op, compressed, X, W, H, tol, run, bar)
-            self._keep(W, H)
-            usages = self.transform(X)
-            self._describe(op, usages, run)
+            if H is None:
+                H = self._solve(op, X, run, tol, bar)
+            else:
+                H = _checks.factor("H", H, (self.n_components, op.shape[1]), op.dtype, signed=False)
+                run.sketch(op)
+                self.converged_ = True
+            usages = self._keep(op, X, H, run)
         if not self.converged_ and tol > 0:
             msg = f"tol={tol} was not reached within max_iter={self.max_iter} sweeps: raise max_iter or tol."
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
@@ -166,9 +180,38 @@ class NMF(ProgramEstimator):
         """Return the usages of the fitted programs in new rows, for the loss of the fit and to convergence."""
         if self.loss == "frobenius":
             return super().transform(X)
-        X = self._validated(X, reset=False)
-        _check_non_negative(X)
-        return self._scikit_learn(X, None, self.components_, 1e-6, update_H=False)[0]
+        check_is_fitted(self)
+        return self._usages_by_divergence(self._validated(X, reset=False), self.components_)
+
+    def loadings_of(self, X: Matrix, W: NDArray) -> dict[str, NDArray]:
+        """Return loadings for columns that need not have been in the fit, for its loss and to convergence.
+
+        Parameters
+        ----------
+        X
+            n_obs x any number of columns, non-negative, of the same cells as W.
+        W
+            Usages, n_obs x k.
+
+        Returns
+        -------
+        ``loadings`` (k x n_columns, non-negative), and ``baseline``, ``center`` and ``scale`` (n_columns), which are 0,
+        0 and 1.
+        """
+        check_is_fitted(self)
+        check_non_negative(X)
+        with threads(self.n_jobs):
+            if self.loss == "frobenius":
+                H = solve_loadings(as_operator(X), W)
+            else:
+                H = self._usages_by_divergence(X.T.astype(W.dtype), W.T).T
+        n_vars = X.shape[1]
+        return {
+            "loadings": H.astype(W.dtype),
+            "baseline": np.zeros(n_vars),
+            "center": np.zeros(n_vars),
+            "scale": np.ones(n_vars),
+        }
 
     def _check_params(self) -> None:
         _checks.positive_int("n_components", self.n_components)
@@ -184,90 +227,90 @@ class NMF(ProgramEstimator):
             raise ValueError(msg)
         resolve_n_jobs(self.n_jobs)
 
-    def _solve(
-        self,
-        op: MatrixOperator,
-        compressed: LowRankOperator,
-        X: Matrix,
-        W: NDArray,
-        H: NDArray,
-        tol: float,
-        run: Factorizer,
-        bar: Any,
-    ) -> tuple[NDArray, NDArray, bool]:
-        def on_sweep(stage: str) -> Any:
-            def record(error: float) -> None:
-                run.history.append((stage, error))
-                bar.update()
+    def _validated(self, X: Matrix, *, reset: bool) -> Matrix:
+        X = super()._validated(X, reset=reset)
+        check_non_negative(X)
+        return X
 
-            return record
+    def _solve(self, op: MatrixOperator, X: Matrix, run: Factorizer, tol: float, bar: Any) -> NDArray:
+        """Return H, and set ``converged_``."""
 
-        common = {"squared_norm": run.squared_norm, "tol": tol}
+        def record(stage: str, error: float) -> None:
+            run.history.append((stage, error))
+            run.n_iter += 1
+            bar.update()
+
+        compression, W = run.start(op)
+        H = non_negative_start(compression, W, run.squared_norm)
+        options: dict[str, Any] = {"squared_norm": run.squared_norm, "max_iter": self.max_iter, "tol": tol}
         if self.solver == "hals":
-            H, _ = alternate_non_negative(
-                compressed, W, H, max_iter=self.max_iter, on_sweep=on_sweep("compressed"), **common
-            )
-            H, converged = alternate_non_negative(op, W, H, max_iter=self.max_iter, on_sweep=on_sweep("full"), **common)
-            return W, H, converged
-        if self.solver == "lsnmf":
-            return alternate_projected_gradient(op, W, H, max_iter=self.max_iter, on_sweep=on_sweep("full"), **common)
-        W, H, n_iter = self._scikit_learn(X, W, H, tol)
-        run.n_iter = n_iter
-        return W, H, n_iter < self.max_iter
+            compressed = LowRankOperator(compression.Y, compression.V)
+            H, _ = alternate_non_negative(compressed, W, H, on_sweep=partial(record, "compressed"), **options)
+            del compressed
+        del compression  # larger than W, and done with
+        if self.solver == "hals":
+            H, self.converged_ = alternate_non_negative(op, W, H, on_sweep=partial(record, "full"), **options)
+        elif self.solver == "lsnmf":
+            _, H, self.converged_ = alternate_projected_gradient(op, W, H, on_sweep=partial(record, "full"), **options)
+        else:
+            if self.solver == "mu":  # what is zero stays zero under multiplication
+                W, H = (np.maximum(F, FLOOR * F.mean()) for F in (W, H))
+            _, H, run.n_iter = self._scikit_learn(X, W, H, tol=tol, max_iter=self.max_iter)
+            self.converged_ = run.n_iter < self.max_iter
+        return H
 
     def _scikit_learn(
-        self, X: Matrix, W: NDArray | None, H: NDArray, tol: float, *, update_H: bool = True
+        self, X: Matrix, W: NDArray | None, H: NDArray, *, tol: float, max_iter: int
     ) -> tuple[NDArray, NDArray, int]:
-        if W is not None and self.solver == "mu":
-            # What is zero stays zero under multiplication.
-            W, H = (np.maximum(F, FLOOR * F.mean()) for F in (W, H))
+        """Run scikit-learn's solver of that name from a given start; without W, H is kept as it is."""
+        if sparse.issparse(X):
+            X = X.tocsr()
+            if not X.has_canonical_format:  # duplicate entries would enter the divergence one by one
+                X = X.copy()
+                X.sum_duplicates()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # ours names its own arguments
             return non_negative_factorization(
-                X.tocsr() if sparse.issparse(X) else X,
+                X,
                 W=None if W is None else np.ascontiguousarray(W, dtype=X.dtype),
                 H=np.ascontiguousarray(H, dtype=X.dtype),
                 n_components=self.n_components,
-                init="custom" if update_H else None,
-                update_H=update_H,
+                init=None if W is None else "custom",
+                update_H=W is not None,
                 solver=self.solver,
                 beta_loss=self.loss,
                 tol=tol,
-                max_iter=self.max_iter,
+                max_iter=max_iter,
             )
 
-    def _keep(self, W: NDArray, H: NDArray) -> None:
-        """Set H, its rows of unit norm and in order."""
-        W, H = W.copy(), H.astype(np.float64)
-        unit_rows(W, H)
-        order = np.argsort(-column_variances(W), kind="stable")
-        n_vars = H.shape[1]
+    def _usages_by_divergence(self, X: Matrix, H: NDArray) -> NDArray:
+        with threads(self.n_jobs):
+            return self._scikit_learn(X, None, H, tol=NNLS_TOL, max_iter=NNLS_SWEEPS)[0]
+
+    def _keep(self, op: MatrixOperator, X: Matrix, H: NDArray, run: Factorizer) -> NDArray:
+        """Set the fitted attributes, and return the usages that transform() gives the same cells."""
+        n_obs, n_vars = op.shape
+        norms = np.linalg.norm(H.astype(np.float64), axis=1, keepdims=True)
         self.n_components_ = self.n_components
-        self.components_ = H[order].astype(W.dtype)
+        self.components_ = (H / np.where(norms > 0, norms, 1)).astype(op.dtype)
         self.baseline_, self.center_, self.scale_ = np.zeros(n_vars), np.zeros(n_vars), np.ones(n_vars)
         self.l1_penalty_ = 0.0
 
-    def _describe(self, op: MatrixOperator, W: NDArray, run: Factorizer) -> None:
-        H = self.components_.astype(np.float64)
-        error = error_of(run.squared_norm, with_explained(op, W, H, self.baseline_))
-        run.history.append(("full", error))
-        spread = float(op.squared_deviations(op.column_sums() / op.shape[0]).sum()) / op.shape[0]
-        self.variance_explained_ = column_variances(W) / (spread if spread > 0 else 1.0)
-        self.error_, self.error_bound_ = error, run.bound
-        self.error_ratio_ = float("nan") if run.exact else error / run.bound
-        self.history_, self.n_iter_ = run.history, max(run.n_iter, len(run.history) - 1)
+        usages = self.transform(X)
+        variance = column_variances(usages)
+        order = np.argsort(-variance, kind="stable")
+        usages, self.components_ = np.ascontiguousarray(usages[:, order]), self.components_[order]
+        spread = float(op.squared_deviations(op.column_sums() / n_obs).sum()) / n_obs
+        self.variance_explained_ = variance[order] / (spread if spread > 0 else 1.0)
+
+        loadings = self.components_.astype(np.float64)
+        self.error_ = error_of(run.squared_norm, with_explained(op, usages, loadings, self.baseline_))
+        self.error_bound_ = run.bound
+        self.error_ratio_ = float("nan") if run.exact else self.error_ / run.bound
+        self.history_, self.n_iter_ = [*run.history, ("full", self.error_)], run.n_iter
+        return usages
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.positive_only = True
         return tags
-
-
-def _check_non_negative(X: Matrix) -> None:
-    if has_negative(X):
-        values = X.data if sparse.issparse(X) else X
-        msg = (
-            f"Negative values in data: {int((values < 0).sum())} of {values.size}, the lowest is {values.min():g}. NMF "
-            "needs non-negative data; use semi-NMF, or pass the data before centring and scaling."
-        )
-        raise ValueError(msg)

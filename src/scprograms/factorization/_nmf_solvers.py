@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._kernels import hals_rows
-from ._operators import MatrixOperator, sum_of_products
+from ._operators import DenseOperator, MatrixOperator, sum_of_products
 from ._parallel import for_blocks
-from ._solvers import alternate, root_mean_square, update_by_hals
+from ._solvers import NNLS_SWEEPS, NNLS_TOL, alternate, root_mean_square, update_by_hals
+from ._svd import Compression
 
 START_SWEEPS = 5
 INNER_SWEEPS = 3
 REVIVED_ROWS = 32
+N_PROBES = 8
 
 SUFFICIENT_DECREASE = 0.01
-STEP_FACTOR = 0.1
+LENGTH_FACTOR = 0.1
+TOL_FACTOR = 0.1
 SUB_ITERATIONS = 10
 LOOSEST_TOL = 1e-3
 
@@ -29,10 +32,10 @@ def squared_error(squared_norm: float, cross: NDArray, gram: NDArray, Ht: NDArra
     return max(squared_norm - float(explained), 0.0)
 
 
-def non_negative_start(compressed: MatrixOperator, V: NDArray, W: NDArray, squared_norm: float) -> NDArray:
+def non_negative_start(compression: Compression, W: NDArray, squared_norm: float) -> NDArray:
     """Improve W by a few sweeps of semi-NMF on the compressed matrix, in place; return its loadings, clipped at 0."""
     fit = alternate(
-        compressed,
+        DenseOperator(compression.Y),
         W,
         partial(update_by_hals, penalty=0.0),
         squared_norm=squared_norm,
@@ -41,7 +44,17 @@ def non_negative_start(compressed: MatrixOperator, V: NDArray, W: NDArray, squar
         tol=0.0,
         on_sweep=lambda _: None,
     )
-    return np.maximum(fit.loadings.H @ V.T, 0)
+    return np.maximum(fit.loadings.H @ compression.V.T, 0)
+
+
+def solve_loadings(op: MatrixOperator, W: NDArray) -> NDArray:
+    """Return the non-negative least squares loadings (k x n_vars) for fixed usages, to convergence."""
+    gram, cross = sum_of_products(W, W), op.rmatmul(W).astype(np.float64)
+    norms = np.sqrt(np.diag(gram))
+    norms[norms == 0] = 1
+    Ht = np.zeros_like(cross)
+    _descend(Ht, cross / norms, gram / np.outer(norms, norms), n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
+    return (Ht / norms).T
 
 
 def alternate_non_negative(
@@ -56,50 +69,53 @@ def alternate_non_negative(
 ) -> tuple[NDArray, bool]:
     """Alternate HALS sweeps over W, in place, and over H; return H and whether ``tol`` was reached.
 
-    A product with X costs more than a sweep over either factor, so each product serves a few sweeps [1]_.
+    A product with X costs more than a sweep over either factor, so each product serves a few sweeps [1]_. Ends once
+    both sweeps change the error by less than ``tol`` of it, or the error is nothing but rounding.
 
     References
     ----------
     .. [1] Gillis & Glineur (2012), Neural Computation 24:1085, https://doi.org/10.1162/NECO_a_00256
     """
     Ht = np.ascontiguousarray(H.T, dtype=W.dtype)
-    previous = np.inf
+    previous, rounding = np.inf, float(np.sqrt(np.finfo(W.dtype).eps * squared_norm))
     for _ in range(max_iter):
-        cross = op.matmul(Ht)
-        _descend(W, cross, sum_of_products(Ht, Ht))
-        _revive(op, W, Ht, cross)
+        _descend(W, op.matmul(Ht), sum_of_products(Ht, Ht))
+        _revive(op, W, Ht)
         cross, gram = op.rmatmul(W), sum_of_products(W, W)
         _descend(Ht, cross, gram)
         error = float(np.sqrt(squared_error(squared_norm, cross, gram, Ht)))
         on_sweep(error)
-        if abs(previous - error) <= tol * error:
+        if abs(previous - error) <= tol * error or (error <= rounding and tol > 0):
             return Ht.T, True
         previous = error
     return Ht.T, False
 
 
-def _descend(rows: NDArray, cross: NDArray, gram: NDArray) -> None:
-    """Coordinate descent on ``1/2 w G w' - w c`` over non-negative rows, in place."""
+def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = INNER_SWEEPS, tol: float = 0.0) -> None:
+    """Coordinate descent on ``1/2 w G w' - w c`` over non-negative rows w, in place."""
     dtype = rows.dtype
-    G, offset, tol = gram.astype(dtype), np.zeros(rows.shape[1], dtype=dtype), dtype.type(0)
+    G, offset = gram.astype(dtype), np.zeros(rows.shape[1], dtype=dtype)
     for_blocks(
-        lambda start, stop: hals_rows(rows, cross, G, offset, INNER_SWEEPS, tol, start, stop),
+        lambda start, stop: hals_rows(rows, cross, G, offset, n_sweeps, dtype.type(tol), start, stop),
         rows.shape[0],
     )
 
 
-def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray, cross: NDArray) -> None:
-    """Restart programs that no cell uses or that hold no gene from the cells that the others explain least."""
+def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> None:
+    """Give programs that no cell uses or that hold no gene to the cells that the others explain least.
+
+    Their loadings start at 0, so that the loss stays as it is until the next sweep over H lowers it.
+    """
     dead = np.flatnonzero(~W.any(axis=0) | ~Ht.any(axis=0))
     if dead.size == 0 or dead.size == W.shape[1]:
         return
-    left = np.abs(cross - W @ sum_of_products(Ht, Ht).astype(W.dtype)).max(axis=1)
-    order, n_rows = np.argsort(-left, kind="stable"), min(REVIVED_ROWS, W.shape[0])
+    # Norms of the cells' residuals, as far as a few random projections show them.
+    probes = np.random.default_rng(0).standard_normal((op.shape[1], N_PROBES)).astype(W.dtype)
+    left = np.square(op.matmul(probes) - W @ (Ht.T @ probes)).sum(axis=1)
+    order, n_rows, usage = np.argsort(-left, kind="stable"), min(REVIVED_ROWS, W.shape[0]), root_mean_square(W)
+    W[:, dead], Ht[:, dead] = 0, 0
     for i, j in enumerate(dead):
-        W[:, j] = 0
-        W[order[np.arange(i * n_rows, (i + 1) * n_rows) % W.shape[0]], j] = root_mean_square(W)
-        Ht[:, j] = np.maximum(op.rmatmul(W[:, [j]])[:, 0], 0)
-        Ht[:, j] /= max(float(np.linalg.norm(Ht[:, j])), float(np.finfo(W.dtype).tiny))
+        W[order[np.arange(i * n_rows, (i + 1) * n_rows) % W.shape[0]], j] = usage
 
 
 def alternate_projected_gradient(
@@ -134,49 +150,44 @@ def alternate_projected_gradient(
     tol_w = tol_h = max(LOOSEST_TOL, tol) * first
     for _ in range(max_iter):
         Wt, gradient, n_looks = projected_gradient(*equations_of_usages(), Wt, tol_w)
-        tol_w *= STEP_FACTOR if n_looks == 1 else 1
+        tol_w *= TOL_FACTOR if n_looks == 1 else 1
         left = _projected_norm(gradient, Wt) ** 2
         gram, cross = equations_of_loadings()
         H, gradient, n_looks = projected_gradient(gram, cross, H, tol_h)
-        tol_h *= STEP_FACTOR if n_looks == 1 else 1
+        tol_h *= TOL_FACTOR if n_looks == 1 else 1
         left += _projected_norm(gradient, H) ** 2
         on_sweep(float(np.sqrt(squared_error(squared_norm, cross.T, gram, H.T))))
-        if np.sqrt(left) < tol * first:
+        if np.sqrt(left) <= tol * first and tol > 0:
             return Wt.T.astype(op.dtype), H, True
     return Wt.T.astype(op.dtype), H, False
 
 
 def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) -> tuple[NDArray, NDArray, int]:
-    """Minimise ``1/2 <F, gram F> - <F, cross>`` over F >= 0; return F, the gradient and the number of looks at it.
+    """Minimise ``1/2 <F, gram F> - <F, cross>`` over F >= 0; return F, the last gradient and the number of looks at it.
 
-    The step starts at 1 and is carried on. The first trial decides its direction: it shrinks until the decrease
-    suffices, or grows while it does and F still changes.
+    The length of a step begins at 1 and is carried on. The first trial of a step decides: it shrinks until the
+    decrease suffices, or grows while it does and F still changes.
     """
-    step = 1.0
+    length = 1.0
     for look in range(1, SUB_ITERATIONS + 1):
         gradient = gram @ F - cross
         if _projected_norm(gradient, F) < tol:
             return F, gradient, look
-        accepted = None
+        best, grows = F, False
         for trial in range(SUB_ITERATIONS):
-            new = np.maximum(F - step * gradient, 0)
+            new = np.maximum(F - length * gradient, 0)
             change = new - F
-            decrease = (1 - SUFFICIENT_DECREASE) * np.sum(gradient * change) + 0.5 * np.sum((gram @ change) * change)
-            if trial == 0:
-                shrink = decrease >= 0
-            if shrink:
-                if decrease < 0:
-                    accepted = new
-                    break
-                step *= STEP_FACTOR
-            else:
-                if decrease >= 0 or (accepted is not None and np.array_equal(accepted, new)):
-                    step *= STEP_FACTOR
-                    break
-                accepted = new
-                step /= STEP_FACTOR
-        if accepted is not None:
-            F = accepted
+            slope, curvature = np.sum(gradient * change), np.sum((gram @ change) * change)
+            suffices = (1 - SUFFICIENT_DECREASE) * slope + 0.5 * curvature < 0
+            grows = suffices if trial == 0 else grows
+            if grows and np.array_equal(new, best):
+                break
+            if suffices:
+                best = new
+            if suffices != grows:
+                break
+            length *= 1 / LENGTH_FACTOR if grows else LENGTH_FACTOR
+        F = best
     return F, gradient, SUB_ITERATIONS
 
 

@@ -35,6 +35,17 @@ def has_negative(X: Matrix) -> bool:
     return bool(values.size) and bool(values.min() < 0)
 
 
+def check_non_negative(X: Matrix) -> None:
+    """Raise where a method without signed loadings meets an entry below zero."""
+    if has_negative(X):
+        values = X.data if sparse.issparse(X) else X
+        msg = (
+            f"Negative values in data: {int((values < 0).sum())} of {values.size}, the lowest is {values.min():g}. NMF "
+            "needs non-negative data; use semi-NMF, or pass the data before centring and scaling."
+        )
+        raise ValueError(msg)
+
+
 def wants_intercept(X: Matrix, *, fit_intercept: bool | None, center: str | None, scale: bool) -> bool:
     """Resolve ``fit_intercept=None``: a free baseline where zero is not a natural floor of the data.
 

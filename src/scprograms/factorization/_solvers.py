@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from ._kernels import hals_rows
+from ._nnls import finish_rows
 from ._operators import MatrixOperator, sum_of_products
 from ._parallel import for_blocks
 
@@ -113,7 +114,7 @@ def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalt
 
 
 def _descend(
-    op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float, n_sweeps: int, tol: float
+    op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float | NDArray, n_sweeps: int, tol: float
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Coordinate descent on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` over W >= 0, in place."""
     H, dtype = loadings.H, W.dtype
@@ -179,14 +180,20 @@ def alternate(
     return Fit(W, loadings, converged=False)
 
 
-def solve_usages(op: MatrixOperator, loadings: Loadings, *, penalty: float, start: NDArray | None = None) -> NDArray:
-    """Return the penalised non-negative least squares usages for fixed loadings, to convergence.
+def solve_usages(
+    op: MatrixOperator, loadings: Loadings, *, penalty: float | NDArray, start: NDArray | None = None
+) -> NDArray:
+    """Return the penalised non-negative least squares usages for fixed loadings: sweeps, then the exact solution.
 
-    The penalty holds for rows of H with unit norm, whatever their norm is; ``start`` is overwritten.
+    The penalty (of all programs, or one of each) holds for rows of H with unit norm, whatever their norm is; ``start``
+    is overwritten.
     """
     W = np.zeros((op.shape[0], loadings.H.shape[0]), dtype=op.dtype) if start is None else start
     H, norms = loadings.H.copy(), np.linalg.norm(loadings.H, axis=1)
     unit_rows(W, H)
-    _descend(op, W, Loadings(H, loadings.baseline, 0.0), penalty=penalty, n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
+    unit = Loadings(H, loadings.baseline, 0.0)
+    C, _, offset = _descend(op, W, unit, penalty=penalty, n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
+    G = H @ H.T
+    for_blocks(lambda first, stop: finish_rows(W, C, G, offset.astype(np.float64), first, stop), W.shape[0])
     W /= np.where(norms > 0, norms, 1).astype(W.dtype)
     return W

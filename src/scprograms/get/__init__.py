@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from ._consensus import consensus, consensus_similarity
 from ._factors import history, loadings, programs, top_genes, usages
 from ._groups import colors, labels
+from ._rank_sweep import rank_sweep
+from ._similarity import program_similarity
 from ._tests import anova, enrichment
 
 __all__ = [
     "anova",
     "colors",
+    "consensus",
+    "consensus_similarity",
     "enrichment",
     "history",
     "labels",
     "loadings",
+    "program_similarity",
     "programs",
+    "rank_sweep",
     "top_genes",
     "usages",
 ]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from ._consensus import consensus
 from ._convergence import convergence
 from ._dotplot import enrichment_dotplot
 from ._groups import program_boxplot, usage_heatmap
 from ._loadings import loading_clustermap, loading_heatmap
+from ._rank_sweep import rank_sweep
+from ._similarity import program_similarity
 
 __all__ = [
+    "consensus",
     "convergence",
     "enrichment_dotplot",
     "loading_clustermap",
     "loading_heatmap",
     "program_boxplot",
+    "program_similarity",
+    "rank_sweep",
     "usage_heatmap",
 ]

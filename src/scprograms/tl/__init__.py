@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from ._anova import program_anova
+from ._consensus import consensus
 from ._enrichment import program_enrichment
+from ._match import match_programs
+from ._nmf import nmf
+from ._onmf import onmf
+from ._project import project
+from ._rank_sweep import rank_sweep
 from ._semi_nmf import semi_nmf
 
-__all__ = ["program_anova", "program_enrichment", "semi_nmf"]
+__all__ = [
+    "consensus",
+    "match_programs",
+    "nmf",
+    "onmf",
+    "program_anova",
+    "program_enrichment",
+    "project",
+    "rank_sweep",
+    "semi_nmf",
+]

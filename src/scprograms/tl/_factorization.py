@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from scprograms import _keys, _store, _validate
 
@@ -15,12 +19,65 @@ if TYPE_CHECKING:
 
     from scprograms.factorization import ProgramEstimator
 
+logger = logging.getLogger("scprograms")
 
-def read_expression(adata: AnnData, *, layer: str | None, n_programs: int) -> _validate.Matrix:
-    """Return the matrix to factorize, after a look at whether it can be meant."""
+
+@dataclass(frozen=True)
+class Screen:
+    """The matrix to factorize, and the mask of the genes that enter the fit; None means all."""
+
+    matrix: _validate.Matrix
+    used: NDArray | None
+
+    @property
+    def fitted(self) -> _validate.Matrix:
+        """The genes that enter the fit."""
+        return self.matrix if self.used is None else self.matrix[:, np.flatnonzero(self.used)]
+
+
+def read_screen(
+    adata: AnnData,
+    n_programs: int,
+    *,
+    layer: str | None,
+    mask_var: str | NDArray | None,
+    at_most_rank: bool = False,
+) -> Screen:
+    """Return what a factorizing verb reads, after a look at whether it can be meant.
+
+    More programs than directions are an error with ``at_most_rank``, and else worth a warning.
+    """
+    matrix = read_expression(adata, layer=layer, n_programs=n_programs)
+    used = _store.read_gene_mask(adata, mask_var)
+    shape = (adata.n_obs, adata.n_vars if used is None else int(used.sum()))
+    if at_most_rank and n_programs > min(shape):
+        msg = (
+            f"n_programs={n_programs} exceeds the {min(shape)} directions of the {shape[0]} x {shape[1]} matrix that "
+            f"enters the fit: programs that share no gene cannot be so many. Pass at most {min(shape)}."
+        )
+        raise ValueError(msg)
+    warn_about_rank(n_programs, shape)
+    return Screen(matrix, used)
+
+
+def check_non_negative(screen: Screen, *, layer: str | None, method: str) -> None:
+    """Refuse negative expression on behalf of a method that has no signed loadings."""
+    values = screen.matrix.data if sparse.issparse(screen.matrix) else screen.matrix
+    if values.min(initial=0) < 0:
+        msg = (
+            f"{'adata.X' if layer is None else f'adata.layers[{layer!r}]'} has {int((values < 0).sum())} negative "
+            f"values, the lowest is {values.min():g}; {method} needs non-negative ones: use scp.tl.semi_nmf, or name "
+            "the layer with the expression before centring and scaling."
+        )
+        raise ValueError(msg)
+
+
+def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None = None) -> _validate.Matrix:
+    """Return the matrix to factorize into so many programs, if any, after a look at whether it can be meant."""
     _store.check_adata(adata)
     matrix = _store.read_matrix(adata, layer=layer)
-    _check_memory(adata, n_programs)
+    if n_programs is not None:
+        _check_memory(adata, n_programs)
     _validate.warn_about_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
     n_empty = int(_validate.empty_rows(matrix).sum())
     if n_empty:
@@ -74,7 +131,7 @@ def loadings_of_all_genes(
     }
     if used is None or used.all():
         return genes
-    others = model.loadings_of(matrix[:, np.flatnonzero(~used)], W, control=control)
+    others = model.loadings_of(matrix[:, np.flatnonzero(~used)], W, **({} if control is None else {"control": control}))
     for name, fitted in genes.items():
         genes[name] = np.empty((*fitted.shape[:-1], used.size), dtype=fitted.dtype)
         genes[name][..., used] = fitted
@@ -112,7 +169,68 @@ def as_factorization(
         _keys.ERROR: model.error_,
         _keys.ERROR_BOUND: model.error_bound_,
         _keys.ERROR_RATIO: model.error_ratio_,
+        _keys.L1_PENALTY: float(model.l1_penalty_),
         _keys.N_ITER: model.n_iter_,
         _keys.CONVERGED: model.converged_,
     }
-    return _store.Factorization(usages=W, loadings=genes["loadings"], model=table, programs=programs, fit=fit)
+    return _store.Factorization(
+        usages=W,
+        loadings=genes["loadings"],
+        model=table,
+        programs=programs,
+        fit=fit,
+        genes_are_disjoint=model.genes_are_disjoint,
+    )
+
+
+def write_programs(
+    adata: AnnData,
+    key: str,
+    model: ProgramEstimator,
+    *,
+    usages: NDArray,
+    screen: Screen,
+    params: dict[str, Any],
+    copy: bool,
+    control: NDArray | None = None,
+    stability: NDArray | None = None,
+    entries: Mapping[str, Any] | None = None,
+) -> AnnData | None:
+    """Find the loadings of the genes outside the fit, and write all slots; return the changed copy, if asked for.
+
+    ``entries`` go into ``.uns[key]`` as they are.
+    """
+    genes = loadings_of_all_genes(model, screen.matrix, usages, used=screen.used, control=control)
+    result = as_factorization(model, usages, genes, used=screen.used, params=params)
+    if stability is not None:
+        result.programs["stability"] = stability
+    adata = adata.copy() if copy else adata
+    _store.write_factorization(adata, key, replace(result, fit={**result.fit, **(entries or {})}))
+    logger.info(
+        "%s: %d programs, error %.4f times the bound after %d sweeps.",
+        params["method"],
+        usages.shape[1],
+        model.error_ratio_,
+        model.n_iter_,
+    )
+    return adata if copy else None
+
+
+def plain_params(
+    *,
+    n_programs: int,
+    layer: str | None,
+    mask_var: object,
+    init: object,
+    random_state: object,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return the arguments of a call in a form that can be written to disk."""
+    return {
+        "n_programs": n_programs,
+        "layer": layer,
+        "mask_var": mask_var if isinstance(mask_var, str) else None,
+        "init": init if isinstance(init, str) else "array",
+        "random_state": int(random_state) if isinstance(random_state, int | np.integer) else None,
+        **others,
+    }

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from scprograms import _store, _validate
+from scprograms import _validate
 from scprograms.factorization import SemiNMF
 
-from ._factorization import (
-    as_factorization,
-    loadings_of_all_genes,
-    read_control,
-    read_expression,
-    warn_about_rank,
-)
+from ._factorization import plain_params, read_control, read_screen, write_programs
 
 if TYPE_CHECKING:
+    import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
 
     from scprograms.factorization import Init
-
-logger = logging.getLogger("scprograms")
 
 
 def semi_nmf(
@@ -149,10 +139,8 @@ def semi_nmf(
     """
     n_programs = _validate.check_int("n_programs", n_programs, at_least=1)
     key = _validate.check_name("key_added", key_added)
-    matrix = read_expression(adata, layer=layer, n_programs=n_programs)
-    used = _store.read_gene_mask(adata, mask_var)
+    screen = read_screen(adata, n_programs, layer=layer, mask_var=mask_var)
     controls = read_control(adata, center=center, control=control)
-    warn_about_rank(n_programs, (adata.n_obs, adata.n_vars if used is None else int(used.sum())))
 
     model = SemiNMF(
         n_programs,
@@ -168,31 +156,21 @@ def semi_nmf(
         n_jobs=n_jobs,
         verbose=True,
     )
-    W = model.fit_transform(matrix if used is None else matrix[:, np.flatnonzero(used)], control=controls)
-    genes = loadings_of_all_genes(model, matrix, W, used=used, control=controls)
-
-    params = {
-        "n_programs": n_programs,
-        "layer": layer,
-        "mask_var": mask_var if isinstance(mask_var, str) else None,
-        "center": center,
-        "scale": bool(scale),
-        "fit_intercept": model.intercept_,
-        "control": " = ".join(map(str, control)) if isinstance(control, tuple) else None,
-        "init": init if isinstance(init, str) else "array",
-        "solver": solver,
-        "l1": float(l1),
-        "max_iter": int(max_iter),
-        "tol": float(tol),
-        "random_state": int(random_state) if isinstance(random_state, int | np.integer) else None,
-        "method": "semi_nmf",
-    }
-    adata = adata.copy() if copy else adata
-    _store.write_factorization(adata, key, as_factorization(model, W, genes, used=used, params=params))
-    logger.info(
-        "semi_nmf: %d programs, error %.4f times the bound after %d sweeps.",
-        n_programs,
-        model.error_ratio_,
-        model.n_iter_,
+    W = model.fit_transform(screen.fitted, control=controls)
+    params = plain_params(
+        n_programs=n_programs,
+        layer=layer,
+        mask_var=mask_var,
+        center=center,
+        scale=bool(scale),
+        fit_intercept=model.intercept_,
+        control=" = ".join(map(str, control)) if isinstance(control, tuple) else None,
+        init=init,
+        solver=solver,
+        l1=float(l1),
+        max_iter=int(max_iter),
+        tol=float(tol),
+        random_state=random_state,
+        method="semi_nmf",
     )
-    return adata if copy else None
+    return write_programs(adata, key, model, usages=W, screen=screen, params=params, control=controls, copy=copy)

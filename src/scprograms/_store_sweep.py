@@ -1,0 +1,43 @@
+"""Reading and writing of rank sweeps, which lie beside a factorization but need none."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from anndata import ImplicitModificationWarning
+
+from . import _keys
+from ._store import check_adata
+from ._validate import listing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+def read_rank_sweep(adata: AnnData, key: str) -> pd.DataFrame:
+    """Return the table of a rank sweep, with its reason and number of folds in ``.attrs``."""
+    check_adata(adata)
+    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and _keys.RANK_SWEEP in entry]
+    if key not in keys:
+        msg = (
+            f"There is no rank sweep under key={key!r}. There: {listing(keys)}. "
+            "Make one with scp.tl.rank_sweep(adata, key_added=...)."
+        )
+        raise KeyError(msg)
+    entry = adata.uns[key]
+    table = entry[_keys.RANK_SWEEP].copy()
+    table.attrs["reason"] = str(entry[_keys.RANK_SWEEP_REASON])
+    table.attrs["n_folds"] = int(entry[_keys.RANK_SWEEP_PARAMS]["n_folds"])
+    return table
+
+
+def write_rank_sweep(adata: AnnData, key: str, entries: Mapping[str, Any]) -> None:
+    """Write a rank sweep into ``.uns[key]``, beside what is there."""
+    entry = adata.uns.get(key)
+    with warnings.catch_warnings():
+        # Writing to a view makes it a copy of its own; that is what the caller of copy=False asked for.
+        warnings.simplefilter("ignore", ImplicitModificationWarning)
+        adata.uns[key] = {**(entry if isinstance(entry, Mapping) else {}), **entries}

@@ -1,0 +1,242 @@
+"""Programs that come back: full refits on resampled cells, brought together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from sklearn.exceptions import ConvergenceWarning
+from tqdm.auto import tqdm
+
+from . import _checks
+from ._base import ProgramEstimator
+from ._consensus_fits import CONSENSUS_METHODS, refit, unit_loadings_of, unit_rows_of
+from ._parallel import threads
+from ._prepare import Matrix, check_non_negative, wants_intercept
+
+GROUPINGS = ("align", "kmeans")
+MAX_ALIGNMENTS = 10
+NEIGHBOR_SHARE = 0.3
+KMEANS_STARTS = 10
+
+Remember = Callable[[int, Callable[[], NDArray]], NDArray]
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Programs that repeat over runs on resampled cells, and how well each does."""
+
+    model: ProgramEstimator
+    """Fitted to all cells for the loadings of the consensus, with programs ordered by the variance they explain."""
+    usages: NDArray
+    """W, n_obs x k."""
+    runs: NDArray
+    """Unit loadings of every run, n_runs x k x n_features."""
+    matches: NDArray
+    """Which program of a run each consensus program is matched to, n_runs x k."""
+    cosines: NDArray
+    """Cosine between the two, n_runs x k."""
+
+    @property
+    def stability(self) -> NDArray:
+        """Mean cosine of each program with what it is matched to in the runs."""
+        return self.cosines.mean(axis=0)
+
+
+def consensus_programs(
+    X: Matrix,
+    n_components: int,
+    *,
+    method: Literal["semi_nmf", "nmf", "onmf"] = "semi_nmf",
+    n_runs: int = 50,
+    subsample: float = 0.7,
+    grouping: Literal["align", "kmeans"] = "align",
+    density_threshold: float | None = None,
+    random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+    remember: Remember | None = None,
+) -> Consensus:
+    """Refit on resampled cells, bring the programs of all runs together, and refit their usages on all cells.
+
+    Every run sketches and fits its own cells from its own seed; only its unit loadings are kept. ``"align"`` matches
+    each run to a fit of all cells one to one (Hungarian method), averages what is matched, and repeats both with the
+    averages until the matches stay. ``"kmeans"`` clusters the loadings of all runs and takes medians [1]_.
+
+    Parameters
+    ----------
+    X
+        n_obs x n_features: array, CSR or CSC, which stays sparse.
+    n_components
+        Number of programs k.
+    method
+        ``"semi_nmf"``, ``"nmf"`` or ``"onmf"``, for which each gene stays with the program that it has the largest
+        loading in.
+    n_runs
+        Number of runs, at least 2. The first ones are the same however many follow.
+    subsample
+        Share of the cells that a run sees, drawn without replacement.
+    grouping
+        ``"align"`` or ``"kmeans"``.
+    density_threshold
+        Leave out programs whose mean Euclidean distance to their ``0.3 * n_runs`` nearest ones exceeds this [1]_; from
+        0 to 2. None leaves out none. The stability counts all of them in any case.
+    random_state
+        Seed: an int, a Generator, a RandomState or None.
+    n_jobs
+        Number of threads; None means all. It never changes the result.
+    verbose
+        Show a progress bar over the runs.
+    remember
+        Called with the number of a run and a function that computes its loadings; returns them. It may have kept
+        them from an earlier call.
+
+    Returns
+    -------
+    The programs, fitted to all cells, and the runs behind them.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, X has no signal or, but for semi-NMF, negative values, or the filter leaves too
+        few programs.
+
+    References
+    ----------
+    .. [1] Kotliar et al. (2019), eLife 8:e43803, https://doi.org/10.7554/eLife.43803
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.factorization import consensus_programs
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.gamma(0.3, size=(300, 3)) @ rng.normal(size=(3, 20)) + 0.1 * rng.normal(size=(300, 20))
+    >>> found = consensus_programs(X, 3, n_runs=5, random_state=0)
+    >>> found.usages.shape, found.runs.shape, bool((found.stability > 0.9).all())
+    ((300, 3), (5, 3, 20), True)
+    """
+    k = _checks.positive_int("n_components", n_components)
+    n_runs = _checks.positive_int("n_runs", n_runs, at_least=2)
+    _checks.one_of("method", method, CONSENSUS_METHODS)
+    _checks.one_of("grouping", grouping, GROUPINGS)
+    if not 0 < _checks.non_negative("subsample", subsample) <= 1:
+        msg = f"subsample={subsample} is not possible; pass a share of the cells above 0 and up to 1."
+        raise ValueError(msg)
+    if density_threshold is not None:
+        _checks.non_negative("density_threshold", density_threshold)
+    if method != "semi_nmf":
+        check_non_negative(X)
+    n_obs = X.shape[0]
+    intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
+    entropy = _checks.generator(random_state).integers(2**32, size=4, dtype=np.uint64).tolist()
+    first, *streams = np.random.SeedSequence(entropy).spawn(n_runs + 1)
+
+    def fit(rows: NDArray | slice, rng: np.random.Generator) -> NDArray:
+        part = X if isinstance(rows, slice) else X[rows]
+        return unit_loadings_of(part, k, method, intercept=intercept, rng=rng, n_jobs=n_jobs)
+
+    def resampled(i: int) -> NDArray:
+        rng = np.random.default_rng(streams[i])
+        rows = np.sort(rng.choice(n_obs, max(1, round(subsample * n_obs)), replace=False))
+        try:
+            return fit(rows, rng)
+        except Exception as error:
+            error.add_note(f"In run {i} of {n_runs} with {k} programs and random_state={random_state!r}.")
+            raise
+
+    with threads(n_jobs):
+        for i in tqdm(range(n_runs), desc="consensus", unit="run", disable=not verbose, leave=False):
+            H = resampled(i) if remember is None else remember(i, lambda i=i: resampled(i))  # type: ignore[misc]
+            if i == 0:
+                runs = np.empty((n_runs, *H.shape), dtype=H.dtype)
+            runs[i] = H
+        kept = None if density_threshold is None else _dense_enough(runs, density_threshold)
+        if grouping == "align":
+            H = _align(runs, fit(slice(None), np.random.default_rng(first)), kept)
+        else:
+            H = _cluster(runs, kept, seed=int(first.generate_state(1)[0] % 2**31))
+    model, W = refit(X, H, method, random_state=int(first.generate_state(1)[0] % 2**31), n_jobs=n_jobs)
+    matches, cosines = match_runs(model.components_, runs)
+    return Consensus(model, W, runs, matches, cosines)
+
+
+def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the cosines among programs of some runs, and of each its run and the consensus program it belongs to.
+
+    Runs are taken at equal distances, so many that their programs are ``at_most`` (but two runs at least). Programs of
+    one consensus program follow each other.
+    """
+    n_runs, k, n_vars = consensus.runs.shape
+    shown = np.unique(np.linspace(0, n_runs - 1, min(n_runs, max(2, at_most // k))).round().astype(int))
+    pooled = np.stack([consensus.runs[i][consensus.matches[i]] for i in shown], axis=1).reshape(-1, n_vars)
+    programs, runs = np.repeat(np.arange(k), len(shown)), np.tile(shown, k)
+    return np.clip(pooled @ pooled.T, -1, 1), runs, programs
+
+
+def match_runs(H: NDArray, runs: NDArray) -> tuple[NDArray, NDArray]:
+    """Match unit programs one to one with those of every run; return the matches and their cosines, n_runs x k."""
+    matches, cosines = np.empty(runs.shape[:2], dtype=np.int64), np.empty(runs.shape[:2])
+    for i, run in enumerate(runs):
+        cosine = H.astype(np.float64) @ run.T.astype(np.float64)
+        _, matches[i] = linear_sum_assignment(-cosine)
+        cosines[i] = np.take_along_axis(cosine, matches[i][:, None], axis=1)[:, 0]
+    return matches, cosines
+
+
+def _dense_enough(runs: NDArray, threshold: float) -> NDArray:
+    """Return which programs of the runs are close to others, n_runs x k."""
+    n_runs, k, n_vars = runs.shape
+    pooled = runs.reshape(-1, n_vars)
+    n_neighbors = min(max(1, int(NEIGHBOR_SHARE * n_runs)), n_runs * k - 1)
+    density = np.empty(n_runs * k)
+    for i, run in enumerate(runs):  # a run at a time: all distances at once would grow with the square of the runs
+        distance = np.sqrt(np.maximum(2 - 2 * (run @ pooled.T).astype(np.float64), 0))
+        distance[np.arange(k), i * k + np.arange(k)] = 0
+        density[i * k : (i + 1) * k] = np.sort(distance, axis=1)[:, 1 : n_neighbors + 1].mean(axis=1)
+    kept = density <= threshold
+    if kept.sum() < k:
+        msg = (
+            f"density_threshold={threshold} leaves {int(kept.sum())} of {kept.size} programs of the runs, fewer than "
+            f"{k}: their local density is {np.median(density):.2f} in the median and {density.max():.2f} at most. "
+            "Raise it."
+        )
+        raise ValueError(msg)
+    return kept.reshape(n_runs, k)
+
+
+def _align(runs: NDArray, start: NDArray, kept: NDArray | None) -> NDArray:
+    """Return the mean of what is matched to each program, from a start and until the matches stay."""
+    H, previous = unit_rows_of(start), None
+    for _ in range(MAX_ALIGNMENTS):
+        total, matched = np.zeros(H.shape), []
+        for i, run in enumerate(runs):
+            rows = run if kept is None else run[kept[i]]
+            programs, columns = linear_sum_assignment(-(H @ rows.T.astype(np.float64)))
+            total[programs] += rows[columns]
+            matched.append((programs.tolist(), columns.tolist()))
+        H = np.where(total.any(axis=1, keepdims=True), unit_rows_of(total), H)
+        if matched == previous:
+            break
+        previous = matched
+    return H
+
+
+def _cluster(runs: NDArray, kept: NDArray | None, *, seed: int) -> NDArray:
+    """Return the median of each cluster of programs."""
+    from sklearn.cluster import KMeans
+
+    pooled = runs.reshape(-1, runs.shape[2]) if kept is None else runs[kept]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct programs than clusters
+        labels = KMeans(runs.shape[1], n_init=KMEANS_STARTS, random_state=seed).fit_predict(pooled)
+    H = np.zeros(runs.shape[1:])
+    for j in np.unique(labels):
+        cluster = pooled[labels == j]
+        middle = np.median(cluster, axis=0)
+        H[j] = middle if middle.any() else cluster.mean(axis=0)
+    return unit_rows_of(H)

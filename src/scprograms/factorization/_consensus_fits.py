@@ -1,0 +1,119 @@
+"""The fits of a consensus: short ones on resampled cells, and that of all cells to given loadings."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from ._base import ProgramEstimator
+from ._factorize import Factorizer
+from ._nmf import NMF
+from ._nmf_solvers import alternate_non_negative, non_negative_start
+from ._onmf import OrthogonalNMF
+from ._operators import LowRankOperator, MatrixOperator, as_operator
+from ._parallel import threads
+from ._prepare import Matrix, prepare
+from ._semi_nmf import SemiNMF
+
+RUN_SWEEPS = {"semi_nmf": 3, "nmf": 10, "onmf": 10}
+"""Sweeps of a run: it only has to say which programs there are."""
+CONSENSUS_METHODS = tuple(RUN_SWEEPS)
+
+
+def unit_loadings_of(
+    X: Matrix, k: int, method: str, *, intercept: bool, rng: np.random.Generator, n_jobs: int | None
+) -> NDArray:
+    """Return the loadings of a fit of few sweeps; its usages are never completed."""
+    if method == "onmf":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return OrthogonalNMF(k, max_iter=RUN_SWEEPS[method], random_state=rng, n_jobs=n_jobs).fit(X).components_
+    op = prepare(X, np.zeros(X.shape[1]), np.ones(X.shape[1]), intercept=intercept).op
+    run = Factorizer(
+        n_components=k,
+        init="varimax",
+        solver="hals",
+        l1=SemiNMF().l1,
+        max_iter=RUN_SWEEPS[method],
+        tol=SemiNMF().tol,
+        intercept=intercept,
+        rng=rng,
+    )
+    H = _descend_non_negative(op, run) if method == "nmf" else run.descend(op).loadings.H
+    return unit_rows_of(H).astype(op.dtype)
+
+
+def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> NDArray:
+    compression, W = run.start(op)
+    H = non_negative_start(compression, W, run.squared_norm)
+    for part in (LowRankOperator(compression.Y, compression.V), op):
+        H, _ = alternate_non_negative(
+            part,
+            W,
+            H,
+            squared_norm=run.squared_norm,
+            max_iter=run.max_iter,
+            tol=run.tol,
+            on_sweep=lambda _: None,
+        )
+    return H
+
+
+def unit_rows_of(H: NDArray) -> NDArray:
+    """Return rows of unit norm in float64; a row of zeros stays one."""
+    H = H.astype(np.float64)
+    norms = np.linalg.norm(H, axis=-1, keepdims=True)
+    return H / np.where(norms > 0, norms, 1)
+
+
+def refit(
+    X: Matrix, H: NDArray, method: str, *, random_state: int, n_jobs: int | None
+) -> tuple[ProgramEstimator, NDArray]:
+    """Return the estimator with these loadings, in the order of the variance they explain, and their usages."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if method == "onmf":
+            return _refit_orthogonal(X, H, random_state=random_state, n_jobs=n_jobs)
+        if method == "nmf":
+            nmf = NMF(len(H), random_state=random_state, n_jobs=n_jobs)
+            return nmf, nmf.fit_transform(X, H=H)
+        model = SemiNMF(len(H), random_state=random_state, n_jobs=n_jobs)
+        W = model.fit_transform(X, H=H)
+    order = np.argsort(-model.variance_explained_, kind="stable")
+    model.components_, model.variance_explained_ = model.components_[order], model.variance_explained_[order]
+    return model, np.ascontiguousarray(W[:, order])
+
+
+def _refit_orthogonal(
+    X: Matrix, H: NDArray, *, random_state: int, n_jobs: int | None
+) -> tuple[ProgramEstimator, NDArray]:
+    model = OrthogonalNMF(len(H), random_state=random_state, n_jobs=n_jobs)
+    X = model._validated(X, reset=True)
+    run = Factorizer(
+        n_components=len(H),
+        init="varimax",
+        solver="em",
+        l1=0.0,
+        max_iter=model.max_iter,
+        tol=0.0,
+        intercept=False,
+        rng=np.random.default_rng(random_state),
+    )
+    with threads(n_jobs):
+        op = as_operator(X)
+        run.sketch(op)
+        model.tol_, model.orthogonality_, model.converged_ = 0.0, 0.0, True
+        return model, model._keep(op, run, _in_one_program(H).T)
+
+
+def _in_one_program(H: NDArray) -> NDArray:
+    """Leave each gene to the program that it has the largest loading in; a program without any keeps its largest."""
+    alone = np.where(np.arange(len(H))[:, None] == H.argmax(axis=0), H, 0.0)
+    for program in np.flatnonzero(~alone.any(axis=1) & H.any(axis=1)):
+        gene = int(H[program].argmax())
+        alone[:, gene] = 0.0
+        alone[program, gene] = H[program, gene]
+    return unit_rows_of(alone)

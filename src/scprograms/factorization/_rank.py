@@ -1,0 +1,271 @@
+"""The choice of the number of programs: what every number of a range fits, predicts and repeats."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import linear_sum_assignment
+from tqdm.auto import tqdm
+
+from . import _checks
+from ._factorize import SKETCH_TOL, sketch_rank
+from ._masked import draw_folds, held_out_errors
+from ._nmf_solvers import alternate_non_negative, non_negative_start
+from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
+from ._parallel import threads
+from ._prepare import Matrix, has_negative, prepare, wants_intercept
+from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
+from ._starts import starting_usages
+from ._suggest import RankCurves, suggest
+from ._svd import Compression, compress
+
+METHODS = ("semi_nmf", "nmf")
+L1 = 0.02
+MAX_SWEEPS = 100
+TOL = 1e-4
+SUBSAMPLE_SHARE = 0.7
+SILHOUETTE_RUNS = 5
+SILHOUETTE_CELLS = 5000
+
+
+@dataclass(frozen=True)
+class RankFit:
+    """A fit of k programs to a compressed matrix."""
+
+    k: int
+    H: NDArray
+    """Loadings with rows of unit norm, k x n_vars."""
+    error: float
+    bound: float
+    exact: bool
+    compression: Compression
+    """The leading directions that the fit was made on."""
+
+
+def sweep_ranks(
+    X: Matrix,
+    ranks: list[int],
+    *,
+    method: str = "semi_nmf",
+    n_folds: int = 5,
+    n_subsamples: int = 5,
+    max_cells: int = 5000,
+    cross_validation: bool = True,
+    stability: bool = True,
+    random_state: int | np.random.Generator | np.random.RandomState | None = None,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+) -> RankCurves:
+    """Return error, held-out error, stability and silhouette for each number of programs, and a suggestion.
+
+    Parameters
+    ----------
+    X
+        n_obs x n_vars: array, CSR or CSC.
+    ranks
+        Numbers of programs, ascending, each once.
+    method
+        ``"semi_nmf"`` or ``"nmf"``.
+    n_folds, max_cells
+        Cross-validation hides as many disjoint sets of entries, of at most so many sampled rows.
+    n_subsamples
+        Stability refits so many subsamples of 70 % of the rows.
+    cross_validation, stability
+        Whether to compute them.
+    random_state, n_jobs, verbose
+        As in ``SemiNMF``.
+
+    Returns
+    -------
+    The curves, ``suggested`` and its ``reason``; see :func:`scprograms.tl.rank_sweep` for the rule.
+
+    Raises
+    ------
+    ValueError
+        If ``method`` is not known, or X has negative entries and ``method="nmf"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.factorization import sweep_ranks
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.gamma(0.3, size=(300, 3)) @ rng.gamma(0.3, size=(3, 40)) + 0.1 * rng.random((300, 40))
+    >>> sweep_ranks(X, [1, 2, 3, 4, 5], random_state=0).suggested
+    3
+    """
+    _checks.one_of("method", method, METHODS)
+    if method == "nmf" and has_negative(X):
+        values = X.data if sparse.issparse(X) else X
+        msg = f"X has {int((values < 0).sum())} negative values; NMF needs non-negative data: use method='semi_nmf'."
+        raise ValueError(msg)
+    intercept = method != "nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
+    # A stream of random numbers for each part: leaving one out does not change the others.
+    for_fits, for_silhouettes, for_folds, for_subsamples = _checks.generator(random_state).spawn(4)
+    n_fits = len(ranks) * (1 + n_folds * cross_validation + n_subsamples * stability)
+    missing = np.full(len(ranks), np.nan)
+    with (
+        threads(n_jobs),
+        tqdm(total=n_fits, desc="rank sweep", unit="fit", disable=not verbose, delay=1, leave=False) as bar,
+    ):
+        fits, silhouettes = [], []
+        for fit in fit_ranks(_operator(X, intercept=intercept), ranks, method, intercept=intercept, rng=for_fits):
+            fits.append((fit.error, fit.bound, np.nan if fit.exact else fit.error / fit.bound))
+            silhouettes.append(silhouette(fit, method, intercept=intercept, rng=for_silhouettes))
+            bar.update()
+        held_out = matched = None
+        if cross_validation:
+            held_out = cross_validate(
+                X, ranks, method, n_folds, max_cells, intercept=intercept, rng=for_folds, on_fit=bar.update
+            )
+        if stability:
+            matched = refit(X, ranks, method, n_subsamples, intercept=intercept, rng=for_subsamples, on_fit=bar.update)
+    error, bound, ratio = np.array(fits).T
+    curves = RankCurves(
+        ranks=list(ranks),
+        error=error,
+        error_bound=bound,
+        error_ratio=ratio,
+        cv_error=missing if held_out is None else held_out.mean(axis=0),
+        cv_sd=missing if held_out is None else held_out.std(axis=0, ddof=1),
+        stability=missing if matched is None else matched.mean(axis=0),
+        stability_sd=missing if matched is None else matched.std(axis=0),
+        silhouette=np.array(silhouettes),
+        n_folds=n_folds,
+        suggested=0,
+        reason="",
+    )
+    curves.suggested, curves.reason = suggest(curves)
+    return curves
+
+
+def _operator(X: Matrix, *, intercept: bool) -> MatrixOperator:
+    return prepare(X, np.zeros(X.shape[1]), np.ones(X.shape[1]), intercept=intercept).op
+
+
+def fit_ranks(
+    op: MatrixOperator, ranks: list[int], method: str, *, intercept: bool, rng: np.random.Generator
+) -> Iterator[RankFit]:
+    """Sketch once for the largest rank, then fit each rank to the leading directions."""
+    total, most = squared_norm(op), max(ranks)
+    compression = compress(op, sketch_rank(most), n_leading=most, total=total, rng=rng, tol=SKETCH_TOL)
+    for k, stream in zip(ranks, rng.spawn(len(ranks)), strict=True):
+        leading = _leading(compression, sketch_rank(k))
+        H, error = _fit(leading, k, method, total, intercept=intercept, rng=stream)
+        tail = total - float(np.square(compression.singular_values[:k]).sum())
+        exact = tail <= max(1e-12, 10 * np.finfo(op.dtype).eps) * total
+        yield RankFit(k, H, error, float(np.sqrt(max(tail, 0.0))), exact, leading)
+
+
+def _leading(compression: Compression, rank: int, rows: NDArray | slice = slice(None)) -> Compression:
+    Y = np.ascontiguousarray(compression.Y[rows, :rank])
+    V = np.ascontiguousarray(compression.V[:, :rank])
+    return Compression(Y, V, compression.singular_values[:rank], compression.n_power_iterations)
+
+
+def _fit(
+    compression: Compression, k: int, method: str, total: float, *, intercept: bool, rng: np.random.Generator
+) -> tuple[NDArray, float]:
+    """Return unit loadings, and the error of a fit to the compressed matrix by the default sweeps."""
+    W = starting_usages("varimax", compression, k, intercept=intercept, rng=rng)
+    errors: list[float] = []
+    common = {"squared_norm": total, "max_iter": MAX_SWEEPS, "tol": TOL, "on_sweep": errors.append}
+    Y = DenseOperator(compression.Y)
+    if method == "nmf":
+        H = non_negative_start(compression, W, total)
+        H, _ = alternate_non_negative(LowRankOperator(compression.Y, compression.V), W, H, **common)  # type: ignore[arg-type]
+        norms = np.linalg.norm(H, axis=1, keepdims=True)
+        return H / np.where(norms > 0, norms, 1), errors[-1]
+    penalty = 0.0
+
+    def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
+        nonlocal penalty
+        penalty = penalty or L1 * root_mean_square(W)
+        update_by_hals(op, W, loadings, penalty=penalty)
+
+    fit = alternate(Y, W, update, intercept=intercept, **common)  # type: ignore[arg-type]
+    return fit.loadings.H @ compression.V.T, errors[-1]
+
+
+def silhouette(fit: RankFit, method: str, *, intercept: bool, rng: np.random.Generator) -> float:
+    """Return how well the loadings of fits to subsamples fall into k clusters; NaN for a single program.
+
+    All of them share one compression, which flatters them: the curve shows where clusters begin to merge, and nothing
+    about how well programs repeat.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+
+    if fit.k < 2:
+        return float("nan")
+    n_obs = fit.compression.Y.shape[0]
+    n_rows = max(1, int(SUBSAMPLE_SHARE * min(n_obs, SILHOUETTE_CELLS)))
+    pooled = []
+    for stream in rng.spawn(SILHOUETTE_RUNS):
+        rows = np.sort(stream.choice(n_obs, n_rows, replace=False))
+        part = _leading(fit.compression, fit.compression.Y.shape[1], rows)
+        total = float(np.square(part.Y, dtype=np.float64).sum())
+        H, _ = _fit(part, fit.k, method, total, intercept=intercept, rng=stream)
+        pooled.append(H @ fit.compression.V)
+    points = np.concatenate(pooled)
+    labels = KMeans(fit.k, n_init=5, random_state=int(rng.integers(2**31))).fit_predict(points)
+    return float(silhouette_score(points, labels)) if len(np.unique(labels)) > 1 else float("nan")
+
+
+def cross_validate(
+    X: Matrix,
+    ranks: list[int],
+    method: str,
+    n_folds: int,
+    max_cells: int,
+    *,
+    intercept: bool,
+    rng: np.random.Generator,
+    on_fit: Callable[[], object],
+) -> NDArray:
+    """Return the mean squared error on hidden entries, n_folds x n_ranks."""
+    if X.shape[0] > max_cells:
+        X = X[np.sort(rng.choice(X.shape[0], max_cells, replace=False))]
+    errors = np.empty((n_folds, len(ranks)))
+    for i, hidden in enumerate(draw_folds(X.shape, n_folds, rng=rng)):
+        for j, error in enumerate(held_out_errors(X, ranks, hidden, method=method, intercept=intercept, rng=rng)):
+            errors[i, j] = error
+            on_fit()
+    return errors
+
+
+def refit(
+    X: Matrix,
+    ranks: list[int],
+    method: str,
+    n_subsamples: int,
+    *,
+    intercept: bool,
+    rng: np.random.Generator,
+    on_fit: Callable[[], object],
+) -> NDArray:
+    """Return the mean matched cosine of loadings between fits to subsamples, n_pairs x n_ranks.
+
+    Each subsample is compressed on its own: within one compression everything repeats.
+    """
+    n_rows = max(1, int(SUBSAMPLE_SHARE * X.shape[0]))
+    loadings: list[list[NDArray]] = []
+    for stream in rng.spawn(n_subsamples):
+        rows = np.sort(stream.choice(X.shape[0], n_rows, replace=False))
+        op = _operator(X[rows], intercept=intercept)
+        loadings.append([])
+        for fit in fit_ranks(op, ranks, method, intercept=intercept, rng=stream):
+            loadings[-1].append(fit.H)
+            on_fit()
+    pairs = itertools.combinations(loadings, 2)
+    return np.array([[matched_cosine(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs])
+
+
+def matched_cosine(A: NDArray, B: NDArray) -> float:
+    """Return the mean cosine of the rows of A and B, of unit norm, that are matched one to one."""
+    cosines = A @ B.T
+    return float(cosines[linear_sum_assignment(-cosines)].mean())

@@ -1,0 +1,101 @@
+"""Which programs of two sets correspond to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
+
+
+@dataclass(frozen=True)
+class RowMatches:
+    """One entry per matched pair, in descending order of the cosine."""
+
+    rows_a: NDArray
+    """Rows of the first matrix."""
+    rows_b: NDArray
+    """The rows of the second one that they are matched to."""
+    cosine: NDArray
+    n_overlap: NDArray
+    """How many columns are among the largest positive ones of both rows."""
+    jaccard: NDArray
+    """Their share of the columns that are among the largest positive ones of either row; NaN where there are none."""
+    rank_correlation: NDArray
+    """Spearman's correlation over all columns; NaN where a row is constant."""
+
+
+def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
+    """Return the cosine of each row of A with each row of B in float64; NaN with rows that are zero throughout.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import cosine_similarity
+    >>> cosine_similarity(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[-2.0, 0.0]])).tolist()
+    [[-1.0], [-0.6]]
+    """
+    units = []
+    for M in (A, B):
+        M = np.asarray(M, dtype=np.float64)
+        norms = np.linalg.norm(M, axis=1, keepdims=True)
+        units.append(M / np.where(norms > 0, norms, np.nan))
+    return np.clip(units[0] @ units[1].T, -1, 1)
+
+
+def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:
+    """Match rows of A and B one to one such that the sum of their cosines is as large as possible.
+
+    Signs count: a row and its negative are opposites (cosine -1), not the same. Rows that are zero throughout stay
+    unmatched, and so do those of the longer matrix that are left over.
+
+    Parameters
+    ----------
+    A, B
+        Loadings, k x n_genes each, of the same genes in the same order.
+    n_top
+        Number of largest entries of each row, if they are positive, whose overlap is counted.
+
+    Returns
+    -------
+    The pairs and how alike they are, the most similar first.
+
+    References
+    ----------
+    Kuhn (1955), Naval Research Logistics Quarterly 2:83, https://doi.org/10.1002/nav.3800020109
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import match_rows
+    >>> A = np.array([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 4.0]])
+    >>> found = match_rows(A, A[::-1], n_top=1)
+    >>> found.rows_a.tolist(), found.rows_b.tolist(), found.jaccard.tolist()
+    ([0, 1], [1, 0], [1.0, 1.0])
+    """
+    if A.shape[1] != B.shape[1]:
+        msg = f"A has {A.shape[1]} columns and B {B.shape[1]}: pass loadings of the same genes in the same order."
+        raise ValueError(msg)
+    similarity = cosine_similarity(A, B)
+    a, b = (np.flatnonzero(M.any(axis=1)) for M in (A, B))
+    rows, columns = linear_sum_assignment(similarity[np.ix_(a, b)], maximize=True)
+    a, b = a[rows], b[columns]
+    order = np.argsort(-similarity[a, b], kind="stable")
+    a, b = a[order], b[order]
+    top_a, top_b = (_largest_positive(M, n_top) for M in (A[a], B[b]))
+    both, either = (top_a & top_b).sum(axis=1), (top_a | top_b).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        jaccard = both / either
+    ranks_a, ranks_b = (rankdata(M, axis=1) - (M.shape[1] + 1) / 2 for M in (A[a], B[b]))
+    correlation = np.diagonal(cosine_similarity(ranks_a, ranks_b))
+    return RowMatches(a, b, similarity[a, b], both, jaccard, correlation)
+
+
+def _largest_positive(M: NDArray, n: int) -> NDArray:
+    """Return the mask of the n largest entries of each row, without those that are not positive."""
+    mask = np.zeros(M.shape, dtype=bool)
+    order = np.argsort(-M, axis=1, kind="stable")[:, :n]
+    np.put_along_axis(mask, order, values=True, axis=1)
+    return mask & (M > 0)
