@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import itertools
 import re
@@ -13,7 +14,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 
+import scprograms as scp
 from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
 from scprograms import ProgramsWarning, get, pl
 from scprograms.pl._boxes import summaries
@@ -577,15 +580,31 @@ PLOTS = {
     "loading_clustermap": pl.loading_clustermap,
     "enrichment_dotplot": pl.enrichment_dotplot,
     "convergence": pl.convergence,
+    "consensus": pl.consensus,
+    "rank_sweep": pl.rank_sweep,
+    "program_similarity": lambda adata, **k: pl.program_similarity(adata, adata, **k),
 }
-ONE_AXES = ["usage_heatmap", "loading_heatmap", "enrichment_dotplot", "convergence"]
+ONE_AXES = ["usage_heatmap", "loading_heatmap", "enrichment_dotplot", "convergence", "program_similarity"]
 each_plot = pytest.mark.parametrize("name", PLOTS)
 
 
+@pytest.fixture(scope="module")
+def compared() -> ad.AnnData:
+    """A small screen with a consensus and a rank sweep."""
+    screen = scp.datasets.simulate_screen(300, 120, 5, n_perturbations=4)
+    sc.pp.normalize_total(screen, target_sum=1e4)
+    sc.pp.log1p(screen)
+    scp.tl.consensus(screen, 3, n_runs=4)
+    scp.tl.rank_sweep(screen, [2, 3, 4], n_folds=2, n_subsamples=2)
+    return screen
+
+
 @pytest.fixture
-def tested(adata) -> ad.AnnData:
+def tested(adata, compared) -> ad.AnnData:
     add_anova(adata)
     add_enrichment(adata)
+    adata.uns["semi_nmf_consensus"] = copy.deepcopy(compared.uns["semi_nmf_consensus"])
+    adata.uns["semi_nmf"] = {**copy.deepcopy(compared.uns["semi_nmf"]), **adata.uns["semi_nmf"]}
     return adata
 
 
