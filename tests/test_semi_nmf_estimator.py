@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
 from planted import least_error, matched_correlations, planted
+from scprograms import factorization
 from scprograms.datasets import simulate_screen
 from scprograms.factorization import SemiNMF
 
@@ -691,3 +692,26 @@ def test_bad_control_masks_row_37(control, unsigned):
 def test_bad_factors_row_34(given, message, unsigned):
     with pytest.raises(ValueError, match=message):
         SemiNMF(5).fit_transform(unsigned, **given)
+
+
+def test_the_nmf_start_is_an_nmf_whose_loadings_are_set_free():
+    X = _non_negative()
+    free = SemiNMF(4, init="nmf", l1=0, random_state=0).fit(X)
+    usages = factorization.NMF(4, random_state=0).fit_transform(X)
+    by_hand = SemiNMF(4, init=usages, l1=0, random_state=0).fit(X)
+    assert free.error_ == pytest.approx(by_hand.error_, rel=1e-3)
+    assert free.error_ < factorization.NMF(4, random_state=0).fit(X).error_ * (1 + 1e-4)
+    similarity = np.abs(free.components_ @ by_hand.components_.T)
+    assert similarity.max(axis=1).min() > 0.99
+
+
+def _non_negative():
+    rng = np.random.default_rng(3)
+    W = rng.gamma(1.0, size=(300, 4)) * (rng.random((300, 4)) < 0.4)
+    return W @ rng.gamma(0.5, size=(4, 40)) + 0.2 * rng.random((300, 40))
+
+
+@pytest.mark.parametrize("options", [{"fit_intercept": True}, {"center": "mean"}, {"scale": True}])
+def test_the_nmf_start_needs_data_as_they_are(options):
+    with pytest.raises(ValueError, match="init='nmf' starts from non-negative data"):
+        SemiNMF(3, init="nmf", **options).fit(_non_negative())

@@ -97,7 +97,7 @@ def _add_fit(parser: argparse.ArgumentParser, *, n_programs: int | None) -> None
     fit.add_argument("--center", choices=("mean", "control"), help="subtract each gene's mean, or its mean in control")
     fit.add_argument("--scale", action="store_true", help="divide each gene by its standard deviation")
     fit.add_argument("--l1", type=_not_negative, default=0.02, help="penalty on the usages (default: 0.02)")
-    fit.add_argument("--init", choices=("varimax", "svd", "kmeans", "nndsvd", "random"), default="varimax",
+    fit.add_argument("--init", choices=("varimax", "svd", "kmeans", "nndsvd", "nmf", "random"), default="varimax",
                      help="start (default: varimax)")  # fmt: skip
     fit.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
     fit.add_argument("--n-jobs", type=_count, metavar="N", help="threads (default: all)")

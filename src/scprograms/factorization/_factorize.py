@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from . import _checks
-from ._operators import DenseOperator, MatrixOperator, squared_norm
+from ._nmf_solvers import alternate_non_negative, non_negative_start
+from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
 from ._solvers import (
     Fit,
     Loadings,
@@ -28,6 +29,8 @@ from ._starts import starting_usages
 from ._svd import Compression, compress
 
 OVERSAMPLING = 10
+NMF_START_SWEEPS = 200
+NMF_START_TOL = 1e-6
 POLISH_SWEEPS = 1
 SKETCH_TOL = 1e-4
 SKETCH_TOL_CLOSED_FORM = 1e-9
@@ -92,7 +95,24 @@ class Factorizer:
         compression = self.sketch(op)
         if not isinstance(self.init, str):
             return compression, _checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
+        if self.init == "nmf":
+            return compression, self._nmf_usages(compression)
         return compression, starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
+
+    def _nmf_usages(self, compression: Compression) -> NDArray:
+        """Return the usages of an NMF of the compressed matrix: programs of genes that go up, to be set free."""
+        W = starting_usages("varimax", compression, self.n_components, intercept=False, rng=self.rng)
+        H = non_negative_start(compression, W, self.squared_norm)
+        alternate_non_negative(
+            LowRankOperator(compression.Y, compression.V),
+            W,
+            H,
+            squared_norm=self.squared_norm,
+            max_iter=NMF_START_SWEEPS,
+            tol=NMF_START_TOL,
+            on_sweep=lambda _: None,
+        )
+        return W
 
     def sketch(self, op: MatrixOperator) -> Compression:
         """Return the leading directions of the matrix, and set ``squared_norm``, ``bound`` and ``exact``."""

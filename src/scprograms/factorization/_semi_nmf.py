@@ -18,7 +18,7 @@ from ._prepare import Matrix, Prepared, moments, prepare, wants_intercept
 from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
 
-Init = Literal["varimax", "svd", "kmeans", "nndsvd", "random"]
+Init = Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"]
 
 
 class SemiNMF(ProgramEstimator):
@@ -35,7 +35,9 @@ class SemiNMF(ProgramEstimator):
         Number of programs k.
     init
         Starting usages: ``"varimax"`` (default), ``"svd"`` (the closed form of least error [2]_), ``"kmeans"``,
-        ``"nndsvd"``, ``"random"`` (uniform on 0.2 to 1.2), or an array n_obs x k.
+        ``"nndsvd"``, ``"nmf"`` (an NMF, whose loadings are then set free: with more programs than the data hold they
+        change less between subsamples, and mean a little less), ``"random"`` (uniform on 0.2 to 1.2), or an array
+        n_obs x k.
     solver
         ``"hals"`` (default), or ``"mu"`` for the multiplicative update [1]_ on the uncompressed matrix.
     l1
@@ -179,6 +181,12 @@ class SemiNMF(ProgramEstimator):
             rng=_checks.generator(self.random_state),
             verbose=self.verbose,
         )
+        if isinstance(self.init, str) and self.init == "nmf" and (run.intercept or self.center is not None):
+            msg = (
+                "init='nmf' starts from non-negative data as they are, but there are negative values, center or scale, "
+                "or fit_intercept=True: leave those out, or choose another init."
+            )
+            raise ValueError(msg)
         with threads(self.n_jobs):
             center, scale = moments(X, center=self.center, scale=self.scale, control=control)
             prepared = prepare(X, center, scale, intercept=run.intercept)
@@ -236,7 +244,7 @@ class SemiNMF(ProgramEstimator):
         _checks.one_of("scale", self.scale, (True, False))
         _checks.one_of("fit_intercept", self.fit_intercept, (None, True, False))
         if isinstance(self.init, str):
-            _checks.one_of("init", self.init, STARTS)
+            _checks.one_of("init", self.init, (*STARTS, "nmf"))
         resolve_n_jobs(self.n_jobs)
 
     def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:

@@ -66,8 +66,9 @@ def semi_nmf(
     control
         The control cells, for ``center="control"``: ``(obs column, level)`` or a boolean mask.
     init
-        Start: ``"varimax"``, ``"svd"`` (closed form of least error), ``"kmeans"``, ``"nndsvd"``, ``"random"``, or
-        starting usages as an array n_obs x n_programs.
+        Start: ``"varimax"``, ``"svd"`` (closed form of least error), ``"kmeans"``, ``"nndsvd"``, ``"nmf"`` (with many
+        programs they change less between subsamples than the default's, and mean a little less; not with ``center``,
+        ``scale`` or an intercept), ``"random"``, or starting usages as an array n_obs x n_programs.
     solver
         ``"hals"`` (hierarchical alternating least squares on a compressed matrix), or ``"mu"`` (multiplicative updates
         on the matrix itself, as in [1]_).
