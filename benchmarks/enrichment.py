@@ -38,7 +38,7 @@ def programs(names, n_programs, rng):
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=names)
     table = pd.DataFrame({"variance_explained": 0.0}, index=_keys.program_names(n_programs))
     loadings = rng.normal(size=(n_programs, len(names))).astype(np.float32)
-    fit = {_keys.PARAMS: {"n_programs": n_programs}}
+    fit = {_keys.PARAMS: {"n_programs": n_programs}, _keys.ERROR: float("nan")}
     _store.write_factorization(
         adata, "semi_nmf", _store.Factorization(np.ones((2, n_programs)), loadings, model, table, fit)
     )
@@ -61,7 +61,7 @@ def main():
     else:
         terms = random_terms(names, options.terms, rng)
     adata = programs(names, options.lists, rng)
-    limits = {"min_size": 10, "max_size": 500}
+    limits = {"min_size": 10, "max_size": 500, "direction": "up"}
     scp.tl.program_enrichment(adata[:, :200].copy(), {"warm-up": names[:20].tolist()}, n_genes=20, **limits)
     _, wall, cpu = timed(lambda: scp.tl.program_enrichment(adata, terms, n_genes=100, **limits))
     ours = adata.uns["semi_nmf"]["enrichment"]

@@ -2,19 +2,18 @@
 
     python benchmarks/planted.py [--seeds 5]
 
-Screens of 5,000 x 2,000 with 20 programs and about 10 % non-zero counts, normalised to 10,000 and log1p. Easy: 15 % of
-the programs active in a cell, three identity programs. Hard: half of them active and correlated, no identity programs.
-Recovery is the mean Pearson correlation between true and found usages, matched by the Hungarian algorithm. One of the
-20 is a housekeeping program of all cells. Free loadings leave its usage open, since every other program may take up a
-multiple of its loadings (ours puts it into the identity programs, one for each cell type), so recovery is shown over
-all 20 and over the 19 others. "signed": W sparse
-gamma, H Gaussian, noise, columns centred, so that half of the entries are negative; the intercept comes by itself.
+Screens of 5,000 x 2,000 with 20 programs over a housekeeping program that all cells use, about 10 % non-zero counts,
+normalised to 10,000 and log1p; all methods fit k = 21. Easy: 15 % of the programs active in a cell, three identity
+programs. Hard: half of them active and correlated, no identity programs. Recovery is the mean Pearson correlation
+between true and found usages, matched by the Hungarian algorithm, over the 20 programs; that of the housekeeping
+program stands beside it. Free loadings leave its usage open: every other program may take up a multiple of its
+loadings, and ours puts it into the identity programs, one for each cell type. "signed": W sparse gamma, H Gaussian,
+noise, columns centred, so that half of the entries are negative; the intercept comes by itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
 
 import numpy as np
@@ -26,6 +25,7 @@ from sklearn.decomposition import NMF
 import scprograms as scp
 from scprograms.factorization import SemiNMF
 
+K = 21
 SETTINGS = {"easy": {}, "hard": {"activity": 0.5, "usage_correlation": 0.3, "n_cell_types": 1}}
 
 
@@ -51,35 +51,35 @@ def main() -> None:
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     SemiNMF(3, random_state=0).fit(signed(0, 200, 100, 3)[0])  # compile the kernels
-    columns = "setting | seed | non-zero | 20: ours | NMF | 19: ours | NMF | ratio | svd, l1 = 0, float64: ratio - 1"
+    columns = (
+        "setting | seed | non-zero | ours | NMF | housekeeping: ours | NMF | ratio | svd, l1 = 0, float64: ratio - 1"
+    )
     print(f"| {columns} |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, options in SETTINGS.items():
         for seed in range(args.seeds):
-            adata = scp.datasets.simulate_screen(5000, 2000, 20, random_state=seed, **options)
+            adata = scp.datasets.simulate_screen(5000, 2000, K, random_state=seed, **options)
             true, density = adata.obsm["true_usages"], adata.X.nnz / np.prod(adata.shape)
             rest = adata.uns["truth"]["programs"]["kind"].to_numpy() != "housekeeping"
             sc.pp.normalize_total(adata, target_sum=1e4)
             sc.pp.log1p(adata)
             X, double = adata.X, adata.X.astype(np.float64)
-            bound = np.sqrt(np.square(double.data).sum() - np.square(svds(double, 20, tol=1e-10)[1]).sum())
-            model = SemiNMF(20, random_state=seed)
+            bound = np.sqrt(np.square(double.data).sum() - np.square(svds(double, K, tol=1e-10)[1]).sum())
+            model = SemiNMF(K, random_state=seed)
             ours = correlations(true, model.fit_transform(X))
-            theirs = correlations(true, NMF(20, init="nndsvda", max_iter=200, random_state=seed).fit_transform(X))
-            closed = SemiNMF(20, init="svd", l1=0, random_state=seed).fit(double).error_ / bound - 1
+            theirs = correlations(true, NMF(K, init="nndsvda", max_iter=200, random_state=seed).fit_transform(X))
+            closed = SemiNMF(K, init="svd", l1=0, random_state=seed).fit(double).error_ / bound - 1
             print(
-                f"| {name} | {seed} | {density:.3f} | {ours.mean():.4f} | {theirs.mean():.4f} | "
-                f"{ours[rest].mean():.4f} | {theirs[rest].mean():.4f} | {model.error_ / bound:.5f} | {closed:.1e} |",
+                f"| {name} | {seed} | {density:.3f} | {ours[rest].mean():.4f} | {theirs[rest].mean():.4f} | "
+                f"{ours[~rest][0]:.2f} | {theirs[~rest][0]:.2f} | {model.error_ / bound:.5f} | {closed:.1e} |",
                 flush=True,
             )
     for seed in range(args.seeds):
         X, true = signed(seed)
-        start = time.perf_counter()
         model = SemiNMF(20, random_state=seed)
         found = correlations(true, model.fit_transform(X))
-        wall = time.perf_counter() - start
         print(
-            f"| signed | {seed} | 1 | {found.mean():.4f} | | | | {model.error_ratio_:.5f} | ({wall:.1f} s) |",
+            f"| signed | {seed} | 1 | {found.mean():.4f} | | | | {model.error_ratio_:.5f} | |",
             flush=True,
         )
 
