@@ -97,6 +97,21 @@ def ours(X: object, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
     return W, model.components_, model.error_
 
 
+def ours_from_nmf(X: object, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
+    model = SemiNMF(k, init="nmf", random_state=seed)
+    W = model.fit_transform(X)
+    return W, model.components_, model.error_
+
+
+METHODS: dict[str, Fit] = {
+    "practice": practice,
+    "scikit-learn NMF": scikit_learn,
+    "scprograms": ours,
+    "scprograms, init=nmf": ours_from_nmf,
+}
+NON_NEGATIVE_ONLY = ("scikit-learn NMF", "scprograms, init=nmf")
+
+
 def bound(X: object, k: int, *, centred: bool) -> float:
     """Return the error of the truncated SVD."""
     if sparse.issparse(X):
@@ -148,6 +163,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--programs", type=int, nargs="+", default=[10, 20, 30])
     parser.add_argument("--sets", nargs="+", default=["papalexi", "pbmc3k", "kang", "pbmc68k_reduced"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
     print("| data | k | method | matched AP | top AUROC | eta2 | stability (sd) | ratio | max abs r | CPU s a fit |")
@@ -155,9 +171,7 @@ def main() -> None:
     for name in args.sets:
         X, labels = load(name, args.data)
         signed = name == "pbmc68k_reduced"
-        methods: dict[str, Fit] = {"practice": practice, "scikit-learn NMF": scikit_learn, "scprograms": ours}
-        if signed:
-            del methods["scikit-learn NMF"]  # it refuses negative values
+        methods = {name: METHODS[name] for name in args.methods if not (signed and name in NON_NEGATIVE_ONLY)}
         ours(X[:500], 5, 0)  # compile the kernels
         for k in args.programs:
             limit = bound(X, k, centred=signed)

@@ -36,8 +36,8 @@ class SemiNMF(ProgramEstimator):
     init
         Starting usages: ``"varimax"`` (default), ``"svd"`` (the closed form of least error [2]_), ``"kmeans"``,
         ``"nndsvd"``, ``"nmf"`` (an NMF, whose loadings are then set free: with more programs than the data hold they
-        change less between subsamples, and mean a little less), ``"random"`` (uniform on 0.2 to 1.2), or an array
-        n_obs x k.
+        tend to change less between subsamples, but a response that is lost is not found as well), ``"random"`` (uniform
+        on 0.2 to 1.2), or an array n_obs x k.
     solver
         ``"hals"`` (default), or ``"mu"`` for the multiplicative update [1]_ on the uncompressed matrix.
     l1

@@ -67,8 +67,8 @@ def semi_nmf(
         The control cells, for ``center="control"``: ``(obs column, level)`` or a boolean mask.
     init
         Start: ``"varimax"``, ``"svd"`` (closed form of least error), ``"kmeans"``, ``"nndsvd"``, ``"nmf"`` (with many
-        programs they change less between subsamples than the default's, and mean a little less; not with ``center``,
-        ``scale`` or an intercept), ``"random"``, or starting usages as an array n_obs x n_programs.
+        programs they tend to change less between subsamples, but a response that is lost is not found as well; not
+        with ``center``, ``scale`` or an intercept), ``"random"``, or starting usages as an array n_obs x n_programs.
     solver
         ``"hals"`` (hierarchical alternating least squares on a compressed matrix), or ``"mu"`` (multiplicative updates
         on the matrix itself, as in [1]_).
