@@ -477,3 +477,34 @@ def test_readers_say_what_is_missing(small, function):
     scp.tl.semi_nmf(adata, 3)
     with pytest.raises(KeyError, match=r"Make one with scp\.tl\.consensus"):
         function(adata, key="semi_nmf")
+
+
+def test_start_is_chosen_by_what_comes_back(screen):
+    X = screen.X
+    enough = consensus_programs(X, 8, n_runs=4, random_state=0)
+    too_many = consensus_programs(X, 20, n_runs=4, random_state=0)
+    assert (enough.init, too_many.init) == ("varimax", "nmf")
+    chosen = consensus_programs(X, 20, n_runs=4, init="nmf", random_state=0)
+    np.testing.assert_array_equal(too_many.runs, chosen.runs)
+    np.testing.assert_array_equal(enough.runs, consensus_programs(X, 8, n_runs=4, init="varimax", random_state=0).runs)
+
+
+def test_above_the_rank_parts_come_back_better_than_directions(screen):
+    X = screen.X
+    by_start = {init: consensus_programs(X, 20, n_runs=8, init=init, random_state=0) for init in ("varimax", "nmf")}
+    assert by_start["nmf"].stability.mean() > by_start["varimax"].stability.mean() + 0.02
+
+
+def test_loadings_of_an_nmf_start_are_free(screen):
+    X = screen.X
+    found = consensus_programs(X, 8, n_runs=3, init="nmf", random_state=0)
+    assert (found.runs < -1e-3).any()
+
+
+def test_start_of_signed_data(small):
+    X = small.X.toarray() - 0.5
+    assert consensus_programs(X, 3, n_runs=2, random_state=0).init == "varimax"
+    with pytest.raises(ValueError, match="Negative values"):
+        consensus_programs(X, 3, n_runs=2, init="nmf", random_state=0)
+    with pytest.raises(ValueError, match="init"):
+        consensus_programs(small.X, 3, n_runs=2, init="svd", random_state=0)

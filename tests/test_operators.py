@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -13,6 +15,7 @@ from scprograms.factorization._operators import (
     CenteredOperator,
     DenseOperator,
     as_operator,
+    in_memory,
     squared_norm,
     sum_of_products,
 )
@@ -314,3 +317,31 @@ def test_n_jobs_row_35(n_jobs, error):
 def test_all_threads():
     assert resolve_n_jobs(None) == resolve_n_jobs(-1) >= 1
     assert resolve_n_jobs(np.int64(2)) == 2
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float32, 1e-6), (np.float64, 1e-13)])
+def test_some_rows_are_those_cut_out(holder, dtype, rtol):
+    rng = np.random.default_rng(5)
+    X = rng.poisson(0.5, size=(9000, 23)).astype(dtype)
+    rows = np.sort(rng.choice(9000, 5000, replace=False))
+    assert_operator_equals(in_memory(HOLDERS[holder](X)).rows(rows), X[rows], rtol=rtol)
+
+
+@pytest.mark.parametrize("holder", [np.asarray, sparse.csr_matrix])
+def test_rows_are_not_copied(holder):
+    X = holder(np.random.default_rng(0).poisson(1.0, size=(20_000, 200)).astype(np.float32))
+    op, rows = in_memory(X), np.arange(0, 20_000, 2)
+    B = np.ones((200, 4), dtype=np.float32)
+    op.rows(rows).matmul(B)  # compile
+    tracemalloc.start()
+    op.rows(rows).matmul(B)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.4 * len(rows) * 200 * 4
+
+
+def test_rows_of_duplicate_entries_are_merged():
+    X = sparse.csr_matrix(([1.0, 2.0, 4.0], [1, 1, 0], [0, 2, 3]), shape=(2, 3))
+    np.testing.assert_allclose(in_memory(X).rows(np.array([0])).squared_deviations(np.zeros(3)), [0, 9, 0])
+    assert X.nnz == 3

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from tqdm.auto import tqdm
 from . import _checks
 from ._base import ProgramEstimator
 from ._consensus_fits import CONSENSUS_METHODS, refit, unit_loadings_of, unit_rows_of
+from ._operators import in_memory
 from ._parallel import threads
 from ._prepare import Matrix, check_non_negative, wants_intercept
 
@@ -23,8 +26,11 @@ GROUPINGS = ("align", "kmeans")
 MAX_ALIGNMENTS = 10
 NEIGHBOR_SHARE = 0.3
 KMEANS_STARTS = 10
+INITS = ("auto", "varimax", "nmf")
+N_PILOTS = 3
+PILOT_COSINE = 0.9
 
-Remember = Callable[[int, Callable[[], NDArray]], NDArray]
+Remember = Callable[[str, Callable[[], NDArray]], NDArray]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class Consensus:
     """Which program of a run each consensus program is matched to, n_runs x k."""
     cosines: NDArray
     """Cosine between the two, n_runs x k."""
+    init: str
+    """Start of the runs, ``"varimax"`` or ``"nmf"``."""
 
     @property
     def stability(self) -> NDArray:
@@ -55,6 +63,7 @@ def consensus_programs(
     method: Literal["semi_nmf", "nmf", "onmf"] = "semi_nmf",
     n_runs: int = 50,
     subsample: float = 0.7,
+    init: Literal["auto", "varimax", "nmf"] = "auto",
     grouping: Literal["align", "kmeans"] = "align",
     density_threshold: float | None = None,
     random_state: int | np.random.Generator | np.random.RandomState | None = None,
@@ -81,6 +90,12 @@ def consensus_programs(
         Number of runs, at least 2. The first ones are the same however many follow.
     subsample
         Share of the cells that a run sees, drawn without replacement.
+    init
+        Start of the runs of semi-NMF. ``"varimax"``, then three sweeps: as in a single fit. ``"nmf"``: the usages of a
+        non-negative factorization, and loadings set free once; for data without negative values. ``"auto"`` takes
+        ``"varimax"`` where its programs come back, in three runs with a mean matched cosine of at least 0.9, or where
+        there are negative values, and else ``"nmf"``: with more programs than the data hold, what varimax adds differs
+        from run to run, while parts of what is there do not.
     grouping
         ``"align"`` or ``"kmeans"``.
     density_threshold
@@ -93,8 +108,8 @@ def consensus_programs(
     verbose
         Show a progress bar over the runs.
     remember
-        Called with the number of a run and a function that computes its loadings; returns them. It may have kept
-        them from an earlier call.
+        Called with the name of a run, such as ``"varimax_00003"``, and a function that computes its loadings; returns
+        them. It may have kept them from an earlier call.
 
     Returns
     -------
@@ -124,45 +139,52 @@ def consensus_programs(
     n_runs = _checks.positive_int("n_runs", n_runs, at_least=2)
     _checks.one_of("method", method, CONSENSUS_METHODS)
     _checks.one_of("grouping", grouping, GROUPINGS)
+    _checks.one_of("init", init, INITS)
     if not 0 < _checks.non_negative("subsample", subsample) <= 1:
         msg = f"subsample={subsample} is not possible; pass a share of the cells above 0 and up to 1."
         raise ValueError(msg)
     if density_threshold is not None:
         _checks.non_negative("density_threshold", density_threshold)
-    if method != "semi_nmf":
+    if method != "semi_nmf" or init == "nmf":
         check_non_negative(X)
-    n_obs = X.shape[0]
-    intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
+    if method != "semi_nmf":
+        init = "varimax"
     entropy = _checks.generator(random_state).integers(2**32, size=4, dtype=np.uint64).tolist()
     first, *streams = np.random.SeedSequence(entropy).spawn(n_runs + 1)
+    intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
+    op = in_memory(X)
+    fit = partial(unit_loadings_of, k=k, method=method, intercept=intercept)
 
-    def fit(rows: NDArray | slice, rng: np.random.Generator) -> NDArray:
-        part = X if isinstance(rows, slice) else X[rows]
-        return unit_loadings_of(part, k, method, intercept=intercept, rng=rng, n_jobs=n_jobs)
-
-    def resampled(i: int) -> NDArray:
+    def resampled(i: int, init: str) -> NDArray:
         rng = np.random.default_rng(streams[i])
-        rows = np.sort(rng.choice(n_obs, max(1, round(subsample * n_obs)), replace=False))
+        rows = np.sort(rng.choice(op.shape[0], max(1, round(subsample * op.shape[0])), replace=False))
         try:
-            return fit(rows, rng)
+            return fit(op.rows(rows), init=init, rng=rng)
         except Exception as error:
             error.add_note(f"In run {i} of {n_runs} with {k} programs and random_state={random_state!r}.")
             raise
 
+    def run(i: int, init: str) -> NDArray:
+        return resampled(i, init) if remember is None else remember(f"{init}_{i:05d}", lambda: resampled(i, init))
+
     with threads(n_jobs):
+        pilots: list[NDArray] = []
+        if init == "auto":
+            if not intercept:
+                pilots = [run(i, "varimax") for i in range(min(N_PILOTS, n_runs))]
+            come_back = intercept or _mean_cosine(pilots) >= PILOT_COSINE
+            init, pilots = ("varimax", pilots) if come_back else ("nmf", [])
+        runs = np.empty((n_runs, k, op.shape[1]), dtype=op.dtype)
         for i in tqdm(range(n_runs), desc="consensus", unit="run", disable=not verbose, leave=False):
-            H = resampled(i) if remember is None else remember(i, lambda i=i: resampled(i))  # type: ignore[misc]
-            if i == 0:
-                runs = np.empty((n_runs, *H.shape), dtype=H.dtype)
-            runs[i] = H
+            runs[i] = pilots[i] if i < len(pilots) else run(i, init)
         kept = None if density_threshold is None else _dense_enough(runs, density_threshold)
         if grouping == "align":
-            H = _align(runs, fit(slice(None), np.random.default_rng(first)), kept)
+            H = _align(runs, fit(op, init=init, rng=np.random.default_rng(first)), kept)
         else:
             H = _cluster(runs, kept, seed=int(first.generate_state(1)[0] % 2**31))
     model, W = refit(X, H, method, random_state=int(first.generate_state(1)[0] % 2**31), n_jobs=n_jobs)
     matches, cosines = match_runs(model.components_, runs)
-    return Consensus(model, W, runs, matches, cosines)
+    return Consensus(model, W, runs, matches, cosines, init)
 
 
 def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, NDArray, NDArray]:
@@ -186,6 +208,12 @@ def match_runs(H: NDArray, runs: NDArray) -> tuple[NDArray, NDArray]:
         _, matches[i] = linear_sum_assignment(-cosine)
         cosines[i] = np.take_along_axis(cosine, matches[i][:, None], axis=1)[:, 0]
     return matches, cosines
+
+
+def _mean_cosine(runs: Sequence[NDArray]) -> float:
+    """Return the mean matched cosine between the programs of different runs."""
+    pairs = combinations(runs, 2)
+    return float(np.mean([match_runs(one, other[None])[1].mean() for one, other in pairs]))
 
 
 def _dense_enough(runs: NDArray, threshold: float) -> NDArray:

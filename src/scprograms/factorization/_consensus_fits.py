@@ -17,32 +17,43 @@ from ._operators import LowRankOperator, MatrixOperator, as_operator
 from ._parallel import threads
 from ._prepare import Matrix, prepare
 from ._semi_nmf import SemiNMF
+from ._solvers import fit_loadings
 
 RUN_SWEEPS = {"semi_nmf": 3, "nmf": 10, "onmf": 10}
 """Sweeps of a run: it only has to say which programs there are."""
+NMF_START_SWEEPS = 50
 CONSENSUS_METHODS = tuple(RUN_SWEEPS)
 
 
 def unit_loadings_of(
-    X: Matrix, k: int, method: str, *, intercept: bool, rng: np.random.Generator, n_jobs: int | None
+    op: MatrixOperator, k: int, method: str, *, init: str, intercept: bool, rng: np.random.Generator
 ) -> NDArray:
     """Return the loadings of a fit of few sweeps; its usages are never completed."""
     if method == "onmf":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return OrthogonalNMF(k, max_iter=RUN_SWEEPS[method], random_state=rng, n_jobs=n_jobs).fit(X).components_
-    op = prepare(X, np.zeros(X.shape[1]), np.ones(X.shape[1]), intercept=intercept).op
+            model = OrthogonalNMF(k, max_iter=RUN_SWEEPS[method], random_state=rng)
+            model.fit_operator(op)
+            return model.components_
     run = Factorizer(
         n_components=k,
-        init="varimax",
+        init=init,
         solver="hals",
         l1=SemiNMF().l1,
         max_iter=RUN_SWEEPS[method],
         tol=SemiNMF().tol,
         intercept=intercept,
         rng=rng,
+        nmf_sweeps=NMF_START_SWEEPS,
     )
-    H = _descend_non_negative(op, run) if method == "nmf" else run.descend(op).loadings.H
+    op = prepare(op, np.zeros(op.shape[1]), np.ones(op.shape[1]), intercept=intercept).op
+    if method == "nmf":
+        H = _descend_non_negative(op, run)
+    elif init == "nmf":
+        # Set free, and left there: sweeps would turn the programs into directions in which the runs differ.
+        H = fit_loadings(op, run.start(op)[1], intercept=intercept).H
+    else:
+        H = run.descend(op).loadings.H
     return unit_rows_of(H).astype(op.dtype)
 
 

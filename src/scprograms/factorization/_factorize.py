@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ._solvers import (
     Fit,
     Loadings,
     alternate,
+    descend_usages,
     error_of,
     fit_baseline,
     fit_loadings,
@@ -31,6 +32,8 @@ from ._svd import Compression, compress
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200
 NMF_START_TOL = 1e-6
+NMF_START_ROWS = 8192  # so many cells say which programs there are; the others only need their usages
+NMF_USAGE_SWEEPS = 10
 POLISH_SWEEPS = 1
 SKETCH_TOL = 1e-4
 SKETCH_TOL_CLOSED_FORM = 1e-9
@@ -54,6 +57,8 @@ class Factorizer:
     intercept: bool
     rng: np.random.Generator
     verbose: bool = False
+    nmf_sweeps: int = NMF_START_SWEEPS
+    """At most so many sweeps of the NMF behind ``init="nmf"``."""
 
     bound: float = float("nan")
     """Error of the truncated SVD: no factorization has less."""
@@ -102,17 +107,31 @@ class Factorizer:
     def _nmf_usages(self, compression: Compression) -> NDArray:
         """Return the usages of an NMF of the compressed matrix: programs of genes that go up, to be set free."""
         W = starting_usages("varimax", compression, self.n_components, intercept=False, rng=self.rng)
-        H = non_negative_start(compression, W, self.squared_norm)
-        alternate_non_negative(
+        if len(W) <= NMF_START_ROWS:
+            self._fit_non_negative(compression, W)
+            return W
+        rows = np.sort(self.rng.choice(len(W), NMF_START_ROWS, replace=False))
+        part = replace(compression, Y=np.ascontiguousarray(compression.Y[rows]))
+        H = self._fit_non_negative(part, np.ascontiguousarray(W[rows]))
+        whole = LowRankOperator(compression.Y, compression.V)
+        descend_usages(
+            whole, W, Loadings(H, np.zeros(H.shape[1]), 0.0), penalty=0.0, n_sweeps=NMF_USAGE_SWEEPS, tol=0.0
+        )
+        return W
+
+    def _fit_non_negative(self, compression: Compression, W: NDArray) -> NDArray:
+        """Fit an NMF from usages, in place, and return its loadings."""
+        norm = float(np.einsum("ij,ij->", compression.Y, compression.Y, dtype=np.float64))
+        H, _ = alternate_non_negative(
             LowRankOperator(compression.Y, compression.V),
             W,
-            H,
-            squared_norm=self.squared_norm,
-            max_iter=NMF_START_SWEEPS,
+            non_negative_start(compression, W, norm),
+            squared_norm=norm,
+            max_iter=self.nmf_sweeps,
             tol=NMF_START_TOL,
             on_sweep=lambda _: None,
         )
-        return W
+        return H
 
     def sketch(self, op: MatrixOperator) -> Compression:
         """Return the leading directions of the matrix, and set ``squared_norm``, ``bound`` and ``exact``."""

@@ -31,14 +31,17 @@ def _add_entries(indices: NDArray, data: NDArray, dense: NDArray, part: NDArray,
 
 @jit
 def gather_rows(
-    indptr: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
+    begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
 ) -> None:
-    """``out[i] = sum_j data_ij dense[j]`` for the rows start..stop of a compressed matrix."""
+    """``out[i] = sum_j data_ij dense[j]`` for the rows start..stop of a compressed matrix.
+
+    The entries of row i are those from ``begins[i]`` to ``ends[i]``: some rows of a matrix need no copy of them.
+    """
     k = dense.shape[1]
     part = np.zeros(k, dtype=dense.dtype)
     total = np.zeros(k, dtype=np.float64)
     for i in range(start, stop):
-        begin, end = indptr[i], indptr[i + 1]
+        begin, end = begins[i], ends[i]
         if end - begin <= FLUSH:
             for c in range(k):
                 part[c] = 0
@@ -60,7 +63,7 @@ def gather_rows(
 
 @jit
 def scatter_rows(
-    indptr: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
+    begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
 ) -> None:
     """``out[j] += sum_i data_ij dense[i]`` over the rows start..stop of a compressed matrix."""
     k = dense.shape[1]
@@ -68,22 +71,24 @@ def scatter_rows(
     for i in range(start, stop):
         for c in range(k):
             row[c] = dense[i, c]
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(begins[i], ends[i]):
             value, j = data[p], indices[p]
             for c in range(k):
                 out[j, c] += value * row[c]
 
 
 @jit
-def column_sums(indices: NDArray, data: NDArray, sums: NDArray) -> None:
+def column_sums(begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray, sums: NDArray) -> None:
     """Add up the entries of each column."""
-    for p in range(data.size):
-        sums[indices[p]] += data[p]
+    for i in range(begins.size):
+        for p in range(begins[i], ends[i]):
+            sums[indices[p]] += data[p]
 
 
 @jit
 def column_deviations(
-    indptr: NDArray,
+    begins: NDArray,
+    ends: NDArray,
     indices: NDArray,
     data: NDArray,
     center: NDArray,
@@ -94,7 +99,7 @@ def column_deviations(
 ) -> None:
     """Add ``(data_ij - center_j)^2`` and the number of stored entries per column, over the rows start..stop."""
     for i in range(start, stop):
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(begins[i], ends[i]):
             j = indices[p]
             deviation = np.float64(data[p]) - center[j]
             squares[j] += deviation * deviation
@@ -103,7 +108,8 @@ def column_deviations(
 
 @jit
 def row_deviations(
-    indptr: NDArray,
+    begins: NDArray,
+    ends: NDArray,
     data: NDArray,
     center: NDArray,
     squares: NDArray,
@@ -114,11 +120,11 @@ def row_deviations(
     """``column_deviations`` where the compressed axis is the one to report on: a CSC matrix's columns."""
     for i in range(start, stop):
         total = 0.0
-        for p in range(indptr[i], indptr[i + 1]):
+        for p in range(begins[i], ends[i]):
             deviation = np.float64(data[p]) - center[i]
             total += deviation * deviation
         squares[i] = total
-        counts[i] = indptr[i + 1] - indptr[i]
+        counts[i] = ends[i] - begins[i]
 
 
 @jit

@@ -166,9 +166,16 @@ class OrthogonalNMF(ProgramEstimator):
             negative, NaN or infinite entries, or no signal.
         """
         self._check_params()
-        X = self._validated(X, reset=True)
+        with threads(self.n_jobs):
+            usages = self.fit_operator(as_operator(self._validated(X, reset=True)))
+        if not self.converged_ and self.tol_ > 0:
+            msg = f"tol={self.tol_} was not reached within max_iter={self.max_iter} rounds: raise max_iter or tol."
+            warnings.warn(msg, ConvergenceWarning, stacklevel=2)
+        return usages
+
+    def fit_operator(self, op: MatrixOperator) -> NDArray:
+        """Fit what has the products of a matrix, unchecked and on the threads of the context; return the usages."""
         self.tol_ = tol = DEFAULT_TOL[self.solver] if self.tol is None else float(self.tol)
-        op = as_operator(X)
         squares = op.squared_deviations(np.zeros(op.shape[1]))
         self._check_rank(op.shape, int(np.count_nonzero(squares)))
         run = Factorizer(
@@ -181,15 +188,8 @@ class OrthogonalNMF(ProgramEstimator):
             intercept=False,
             rng=_checks.generator(self.random_state),
         )
-        with (
-            threads(self.n_jobs),
-            tqdm(desc="oNMF", unit="round", disable=not self.verbose, delay=1, leave=False) as bar,
-        ):
-            usages = self._keep(op, run, self._solve(op, squares, run, bar))
-        if not self.converged_ and tol > 0:
-            msg = f"tol={tol} was not reached within max_iter={self.max_iter} rounds: raise max_iter or tol."
-            warnings.warn(msg, ConvergenceWarning, stacklevel=2)
-        return usages
+        with tqdm(desc="oNMF", unit="round", disable=not self.verbose, delay=1, leave=False) as bar:
+            return self._keep(op, run, self._solve(op, squares, run, bar))
 
     def transform(self, X: Matrix) -> NDArray:
         """Return the usages of the fitted programs in new rows, ``max(0, X H')``: the exact least squares solution."""

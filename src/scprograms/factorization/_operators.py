@@ -43,64 +43,84 @@ class MatrixOperator(Protocol):
 
 
 def as_operator(X: Any) -> MatrixOperator:
-    """Wrap a matrix; float32 and float64 stay, float16 becomes float32 and all else float64."""
+    """Wrap a matrix, and leave an operator as it is."""
+    return in_memory(X) if sparse.issparse(X) or isinstance(X, np.ndarray) else X
+
+
+def in_memory(X: Any) -> DenseOperator | CompressedOperator:
+    """Wrap an array or sparse matrix; float32 and float64 stay, float16 becomes float32 and all else float64."""
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float32 if X.dtype == np.float16 else float)
     if sparse.issparse(X):
         compressed = X if X.format in ("csr", "csc") else X.tocsr()
         return CompressedOperator(compressed.astype(dtype, copy=False))
-    if isinstance(X, np.ndarray):
-        return DenseOperator(np.asarray(X, dtype=dtype))
-    return X
+    return DenseOperator(np.asarray(X, dtype=dtype))
 
 
 class DenseOperator:
-    """A numpy array."""
+    """A numpy array, or some rows of it."""
 
-    def __init__(self, X: NDArray) -> None:
-        self._X = X
-        self.shape: tuple[int, int] = X.shape
+    def __init__(self, X: NDArray, rows: NDArray | None = None) -> None:
+        self._X, self._rows = X, rows
+        self.shape: tuple[int, int] = (len(X) if rows is None else len(rows), X.shape[1])
         self.dtype = X.dtype
+
+    def rows(self, rows: NDArray) -> DenseOperator:
+        """Return some rows of the matrix as an operator; blocks of them are copied one at a time."""
+        return DenseOperator(self._X, rows)
+
+    def _block(self, start: int, stop: int) -> NDArray:
+        return self._X[slice(start, stop) if self._rows is None else self._rows[start:stop]]
 
     def matmul(self, B: NDArray) -> NDArray:
         B = np.ascontiguousarray(B, dtype=self.dtype)
         out = np.empty((self.shape[0], B.shape[1]), dtype=self.dtype)
 
         def block(start: int, stop: int) -> None:
-            np.matmul(self._X[start:stop], B, out=out[start:stop])
+            np.matmul(self._block(start, stop), B, out=out[start:stop])
 
         for_blocks(block, self.shape[0])
         return out
 
     def rmatmul(self, A: NDArray) -> NDArray:
         A = np.asarray(A, dtype=self.dtype)
-        return sum_of_products(self._X, A).astype(self.dtype)
+        blocks = map_blocks(lambda start, stop: self._block(start, stop).T @ A[start:stop], self.shape[0])
+        return sum_in_order(blocks, np.zeros((self.shape[1], A.shape[1]))).astype(self.dtype)
 
     def column_sums(self) -> NDArray:
-        return self._X.sum(axis=0, dtype=np.float64)
+        blocks = map_blocks(lambda start, stop: self._block(start, stop).sum(axis=0, dtype=np.float64), self.shape[0])
+        return sum_in_order(blocks, np.zeros(self.shape[1]))
 
     def squared_deviations(self, center: NDArray) -> NDArray:
         def block(start: int, stop: int) -> NDArray:
-            deviations = self._X[start:stop].astype(np.float64) - center
+            deviations = self._block(start, stop).astype(np.float64) - center
             return np.einsum("ij,ij->j", deviations, deviations)
 
         return sum_in_order(map_blocks(block, self.shape[0]), np.zeros(self.shape[1]))
 
 
 class CompressedOperator:
-    """A CSR or CSC matrix or array, with canonical entries or not.
+    """A CSR or CSC matrix or array, with canonical entries or not, or some rows of a canonical CSR matrix.
 
     A CSC matrix is its transpose in CSR, so two kernels serve both: one gathers rows, one scatters them. No transpose
     is ever stored.
     """
 
-    def __init__(self, X: sparse.spmatrix | sparse.sparray) -> None:
-        self._indptr, self._indices, self._data = X.indptr, X.indices, X.data
+    def __init__(self, X: sparse.spmatrix | sparse.sparray, rows: NDArray | None = None) -> None:
         self._by_row = X.format == "csr"
-        # Duplicate entries add up in every product; only squares need them merged first.
-        self._canonical = X if X.has_canonical_format else None
-        self._X = X
-        self.shape: tuple[int, int] = X.shape
+        self._point_to(X, rows)
+        self.shape: tuple[int, int] = X.shape if rows is None else (len(rows), X.shape[1])
         self.dtype = X.dtype
+
+    def rows(self, rows: NDArray) -> CompressedOperator:
+        """Return some rows of the matrix as an operator; only those of CSC, or with duplicate entries, are copied."""
+        if self._by_row and self._X.has_canonical_format:
+            return CompressedOperator(self._X, rows)
+        return CompressedOperator(self._X.tocsr()[rows])
+
+    def _point_to(self, X: sparse.spmatrix | sparse.sparray, rows: NDArray | None) -> None:
+        self._X, self._indices, self._data = X, X.indices, X.data
+        self._begins = X.indptr[:-1] if rows is None else X.indptr[rows]
+        self._ends = X.indptr[1:] if rows is None else X.indptr[rows + 1]
 
     def matmul(self, B: NDArray) -> NDArray:
         return (self._gather if self._by_row else self._scatter)(B, self.shape[0])
@@ -112,7 +132,10 @@ class CompressedOperator:
         dense = np.ascontiguousarray(dense, dtype=self.dtype)
         out = np.empty((n_out, dense.shape[1]), dtype=self.dtype)
         for_blocks(
-            lambda start, stop: gather_rows(self._indptr, self._indices, self._data, dense, out, start, stop), n_out
+            lambda start, stop: gather_rows(
+                self._begins, self._ends, self._indices, self._data, dense, out, start, stop
+            ),
+            n_out,
         )
         return out
 
@@ -122,11 +145,12 @@ class CompressedOperator:
 
         def block(start: int, stop: int) -> NDArray:
             part = np.zeros((n_out, k), dtype=self.dtype)
-            scatter_rows(self._indptr, self._indices, self._data, dense, part, start, stop)
+            scatter_rows(self._begins, self._ends, self._indices, self._data, dense, part, start, stop)
             return part
 
         # Each block needs an output of its own: few blocks where the output is large against the input.
-        rows = max(ROWS_PER_BLOCK, -(-n_rows // max(1, self._data.size // max(1, 4 * n_out))))
+        n_entries = int((self._ends - self._begins).sum(dtype=np.int64))
+        rows = max(ROWS_PER_BLOCK, -(-n_rows // max(1, n_entries // max(1, 4 * n_out))))
         parts = map_blocks(block, n_rows, rows_per_block=rows)
         if n_rows <= rows:
             return next(iter(parts), np.zeros((n_out, k), dtype=self.dtype))
@@ -134,24 +158,26 @@ class CompressedOperator:
 
     def column_sums(self) -> NDArray:
         if not self._by_row:
-            return np.add.reduceat(np.append(self._data.astype(np.float64), 0.0), self._indptr[:-1]) * (
-                np.diff(self._indptr) > 0
+            return np.add.reduceat(np.append(self._data.astype(np.float64), 0.0), self._begins) * (
+                self._ends > self._begins
             )
         sums = np.zeros(self.shape[1])
-        column_sums(self._indices, self._data, sums)
+        column_sums(self._begins, self._ends, self._indices, self._data, sums)
         return sums
 
     def squared_deviations(self, center: NDArray) -> NDArray:
-        if self._canonical is None:
+        if not self._X.has_canonical_format:  # duplicates add up in every product; only squares need them merged first
             merged = self._X.copy()
             merged.sum_duplicates()
-            self._canonical = merged
-        X, center = self._canonical, np.broadcast_to(np.asarray(center, dtype=np.float64), self.shape[1:]).copy()
+            self._point_to(merged, None)
+        center = np.broadcast_to(np.asarray(center, dtype=np.float64), self.shape[1:]).copy()
         squares, counts = np.zeros(self.shape[1]), np.zeros(self.shape[1], dtype=np.int64)
         if self._by_row:
-            column_deviations(X.indptr, X.indices, X.data, center, squares, counts, 0, self.shape[0])
+            column_deviations(
+                self._begins, self._ends, self._indices, self._data, center, squares, counts, 0, self.shape[0]
+            )
         else:
-            row_deviations(X.indptr, X.data, center, squares, counts, 0, self.shape[1])
+            row_deviations(self._begins, self._ends, self._data, center, squares, counts, 0, self.shape[1])
         return squares + (self.shape[0] - counts) * center**2
 
 

@@ -109,11 +109,11 @@ def root_mean_square(W: NDArray) -> float:
 
 def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float) -> None:
     """Update W in place by one sweep, and restart programs that died."""
-    C, G, offset = _descend(op, W, loadings, penalty=penalty, n_sweeps=1, tol=0)
+    C, G, offset = descend_usages(op, W, loadings, penalty=penalty, n_sweeps=1, tol=0)
     _revive(W, C, G, offset)
 
 
-def _descend(
+def descend_usages(
     op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float | NDArray, n_sweeps: int, tol: float
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Coordinate descent on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` over W >= 0, in place."""
@@ -192,7 +192,7 @@ def solve_usages(
     H, norms = loadings.H.copy(), np.linalg.norm(loadings.H, axis=1)
     unit_rows(W, H)
     unit = Loadings(H, loadings.baseline, 0.0)
-    C, _, offset = _descend(op, W, unit, penalty=penalty, n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
+    C, _, offset = descend_usages(op, W, unit, penalty=penalty, n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
     G = H @ H.T
     for_blocks(lambda first, stop: finish_rows(W, C, G, offset.astype(np.float64), first, stop), W.shape[0])
     W /= np.where(norms > 0, norms, 1).astype(W.dtype)

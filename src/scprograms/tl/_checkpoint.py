@@ -90,11 +90,11 @@ class Checkpoint:
             logger.info("consensus: %d runs are taken from %s.", own, path)
         return opened
 
-    def path(self, run: int) -> Path:
+    def path(self, run: str) -> Path:
         """Where a run is kept."""
-        return self.folder / f"run_{self.digest}_{run:05d}.npz"
+        return self.folder / f"run_{self.digest}_{run}.npz"
 
-    def remember(self, run: int, compute: Callable[[], NDArray]) -> NDArray:
+    def remember(self, run: str, compute: Callable[[], NDArray]) -> NDArray:
         """Return the loadings of a run: those kept, or else computed and kept."""
         loadings = self._read(run)
         if loadings is None:
@@ -103,7 +103,7 @@ class Checkpoint:
                 np.savez(part, loadings=loadings)
         return loadings
 
-    def _read(self, run: int) -> NDArray | None:
+    def _read(self, run: str) -> NDArray | None:
         path = self.path(run)
         if not path.exists():
             return None
