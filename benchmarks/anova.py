@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import f_oneway
 
-from scprograms.stats import one_way_anova
+from scprograms.stats import covariate_anova, one_way_anova, rank_anova
 
 
 def best_of(function, repeats=7):
@@ -47,6 +47,14 @@ def main():
             f"{np.dtype(dtype).name:10}{ours[0]:12.1f}{ours[1]:8.1f}{product[0]:14.1f}{product[1]:8.1f}"
             f"{ratio[0]:12.2f}{ratio[1]:8.2f}"
         )
+    batches = np.eye(4)[rng.integers(0, 4, options.cells)][:, 1:]
+    covariates = np.column_stack([rng.normal(size=options.cells), batches])
+    for name, function in (
+        ("beside 4 covariates", lambda: covariate_anova(W, codes, covariates)),
+        ("on ranks", lambda: rank_anova(W, codes)),
+        ("on ranks, beside 4 covariates", lambda: rank_anova(W, codes, covariates)),
+    ):
+        print(f"float32, {name + ':':32}{1e3 * best_of(function, repeats=3)[1]:8.1f} CPU")
     oracle = f_oneway(*np.split(usages[np.argsort(codes, kind="stable")], np.cumsum(np.bincount(codes))[:-1]))
     difference = np.abs(one_way_anova(usages, codes).F / oracle.statistic - 1).max()
     print(f"largest relative difference of F from scipy.stats.f_oneway: {difference:.1e}")

@@ -246,7 +246,8 @@ def read_history(adata: AnnData, key: str) -> pd.DataFrame:
 def read_table(adata: AnnData, key: str, kind: str, *, groupby: str | None = None) -> pd.DataFrame:
     """Return the table that a later verb wrote into ``.uns[key][kind]`` (or ``[kind][groupby]``)."""
     entry = read_fit(adata, key)
-    verb = {_keys.ANOVA: "program_anova", _keys.ENRICHMENT: "program_enrichment"}[kind]
+    verbs = {_keys.ANOVA: "program_anova", _keys.EFFECTS: "perturbation_effects"}
+    verb = verbs.get(kind, "program_enrichment")
     if kind not in entry:
         msg = f"adata.uns[{key!r}] has no {kind!r} yet. Call scp.tl.{verb}(adata, ..., key={key!r}) first."
         raise KeyError(msg)
@@ -289,8 +290,8 @@ def _strongest_program(usages: np.ndarray, names: list[str], index: pd.Index) ->
     return pd.Series(pd.Categorical.from_codes(codes, names), index=index)
 
 
-def write_table(adata: AnnData, key: str, kind: str, table: pd.DataFrame, *, groupby: str | None = None) -> None:
-    """Write a table of a later verb into ``.uns[key][kind]`` (or ``[kind][groupby]``)."""
+def write_table(adata: AnnData, key: str, kind: str, table: object, *, groupby: str | None = None) -> None:
+    """Write a table (or parameters) of a later verb into ``.uns[key][kind]`` (or ``[kind][groupby]``)."""
     read_fit(adata, key)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)

@@ -1,23 +1,46 @@
 """Tests on arrays: analysis of variance, over-representation, multiple testing, gene scores."""
 
 from ._anova import OneWayAnova, anova_from_moments, one_way_anova
+from ._covariate_anova import aliased_columns, covariate_anova, rank_anova
+from ._effects import EffectSizes, group_effect_sizes
 from ._gene_scores import gene_scores
 from ._matching import RowMatches, cosine_similarity, match_rows
 from ._moments import GroupMoments, group_moments
 from ._multiple_testing import benjamini_hochberg
 from ._over_representation import OverRepresentation, over_representation
+from ._permutation import PermutationTest, permutation_anova, permuted_codes
+from ._permutation_contrasts import PermutationContrasts, permutation_contrasts, permuted_group
+from ._redundancy import jaccard_neighbours, redundancy_groups
+from ._replicates import ReplicateAnova, ReplicateContrasts, replicate_anova, replicate_contrasts
 
 __all__ = [
+    "EffectSizes",
     "GroupMoments",
     "OneWayAnova",
     "OverRepresentation",
+    "PermutationContrasts",
+    "PermutationTest",
+    "ReplicateAnova",
+    "ReplicateContrasts",
     "RowMatches",
+    "aliased_columns",
     "anova_from_moments",
     "benjamini_hochberg",
     "cosine_similarity",
+    "covariate_anova",
     "gene_scores",
+    "group_effect_sizes",
     "group_moments",
+    "jaccard_neighbours",
     "match_rows",
     "one_way_anova",
     "over_representation",
+    "permutation_anova",
+    "permutation_contrasts",
+    "permuted_codes",
+    "permuted_group",
+    "rank_anova",
+    "redundancy_groups",
+    "replicate_anova",
+    "replicate_contrasts",
 ]

@@ -10,7 +10,9 @@ MAX_TERMS = 100_000
 TINY = 1e-300
 
 
-def f_tail(F: np.ndarray, df_between: float, df_within: float) -> tuple[np.ndarray, np.ndarray]:
+def f_tail(
+    F: np.ndarray, df_between: float | np.ndarray, df_within: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return p and log10(p) of F statistics; log10(p) keeps its digits where p underflows to 0.
 
     Parameters
@@ -18,7 +20,7 @@ def f_tail(F: np.ndarray, df_between: float, df_within: float) -> tuple[np.ndarr
     F
         F statistics, 0 to infinity; NaN gives NaN.
     df_between, df_within
-        Degrees of freedom of numerator and denominator.
+        Degrees of freedom of numerator and denominator; numbers, or arrays that broadcast against ``F``.
 
     Returns
     -------
@@ -31,11 +33,12 @@ def f_tail(F: np.ndarray, df_between: float, df_within: float) -> tuple[np.ndarr
         log10_p = np.log10(p)
     small = (p < SMALLEST_P) & np.isfinite(F)
     if small.any():
-        log10_p[small] = _log_tail(F[small], df_between, df_within) / np.log(10)
+        df1, df2 = (np.broadcast_to(df, F.shape)[small] for df in (df_between, df_within))
+        log10_p[small] = _log_tail(F[small], df1, df2) / np.log(10)
     return p, log10_p
 
 
-def _log_tail(F: np.ndarray, df_between: float, df_within: float) -> np.ndarray:
+def _log_tail(F: np.ndarray, df_between: np.ndarray, df_within: np.ndarray) -> np.ndarray:
     # p = I_x(a, b), the regularised incomplete beta function (DLMF 8.17.20-22): its leading factor in logarithms
     # times a continued fraction of order one.
     a, b = df_within / 2, df_between / 2
@@ -44,7 +47,7 @@ def _log_tail(F: np.ndarray, df_between: float, df_within: float) -> np.ndarray:
     return a * log_x + b * log_1mx - np.log(a) - betaln(a, b) - np.log(_continued_fraction(a, b, np.exp(log_x)))
 
 
-def _continued_fraction(a: float, b: float, x: np.ndarray) -> np.ndarray:
+def _continued_fraction(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Evaluate 1 + d1/(1 + d2/(1 + ...)) of DLMF 8.17.22 by Lentz's method."""
     value, c, d = np.ones_like(x), np.ones_like(x), np.zeros_like(x)
     for n in range(1, MAX_TERMS):

@@ -1,17 +1,26 @@
-"""Which programs differ between perturbations: analysis of variance of the usages."""
+"""Which programs differ between perturbations: tests of the usages, with cells or with guides as the unit."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store
-from scprograms._validate import check_choice, listing
+from scprograms import _keys, _store, _store_obs
+from scprograms._validate import check_choice, check_int, listing, warn
+
+from ._tested_cells import Cells, cells_to_test, check_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     from anndata import AnnData
+
+METHODS = ("anova", "rank_anova", "permutation", "replicate")
+STOP_AFTER = 20
+"""Hits after which a program needs no more permutations, where more than ``FEW_PERMUTATIONS`` are allowed."""
+FEW_PERMUTATIONS = 999
 
 
 def program_anova(
@@ -19,16 +28,34 @@ def program_anova(
     groupby: str,
     *,
     key: str = "semi_nmf",
-    method: Literal["anova"] = "anova",
+    method: Literal["anova", "rank_anova", "permutation", "replicate"] = "anova",
+    covariates: str | Sequence[str] | None = None,
+    replicate: str | None = None,
+    strata: str | Sequence[str] | None = None,
+    n_permutations: int = FEW_PERMUTATIONS,
+    random_state: int | np.random.RandomState | np.random.Generator | None = 0,
+    n_jobs: int | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Test each program for a difference of its usage between groups of cells.
 
-    One-way analysis of variance of all programs at once, in closed form and double precision; F and p are those of
-    ``statsmodels.stats.anova_lm(ols("usage ~ C(group)"), typ=2)``. q adjusts p over the programs (Benjamini-Hochberg).
+    All programs are tested at once, in double precision; q adjusts p over the programs (Benjamini-Hochberg). What
+    counts as independent makes the difference between the methods:
 
-    The test takes cells as independent. Cells of one guide, clone or batch are not, and usages are far from normal,
-    so small p-values come too easily on real screens: read them beside the effect sizes.
+    ``"anova"``
+        The F test of least squares on the cells, in closed form, equal to that of
+        ``statsmodels.stats.anova_lm(ols("usage ~ C(group) + covariates"), typ=2)``. It takes cells as independent and
+        usages as normal; they are neither, so small p-values come too easily.
+    ``"rank_anova"``
+        The same test on ranks (of the usages, and of the covariates): it holds its level for usages with many zeros,
+        also under uneven batches or depths that are given as ``covariates``. It still takes cells as independent.
+    ``"permutation"``
+        The F of the groups, beside those of the strata, against its values when labels are permuted among the cells
+        of a stratum: free of assumptions on the distribution. It still takes cells of a stratum as exchangeable.
+    ``"replicate"``
+        Guides or replicates as the unit, on ranks of the usages (:func:`scprograms.stats.replicate_anova`): a group
+        counts as different only where it differs by more than its guides do among themselves. To be preferred where
+        there are guides or replicates: even a between-guide variance of half a percent invalidates the tests on cells.
 
     Parameters
     ----------
@@ -36,11 +63,28 @@ def program_anova(
         Data with a factorization.
     groupby
         Column of ``.obs`` with the group of each cell, such as its perturbation. Numbers and booleans are taken as
-        labels. Cells without a label are left out, with a warning; categories without cells are ignored.
+        labels. Cells without a label are left out, with a warning; categories without cells are ignored. Groups of a
+        single cell count in ``"anova"``, and are left out of the other tests, with a warning.
     key
         Key of the factorization (``key_added`` of the verb that made it).
     method
-        ``"anova"``: F test on the cells.
+        One of the above.
+    covariates
+        Columns of ``.obs`` whose effect to take out first, for ``"anova"`` and ``"rank_anova"``: numbers, such as a
+        log depth, enter as they are, all else as categories. Cells without a value are left out, with a warning.
+    replicate
+        Column of ``.obs`` with the guide or replicate of each cell, for ``"replicate"``: each within one group.
+    strata
+        Columns of ``.obs`` within which to permute or to compare, for ``"permutation"`` and ``"replicate"``: for
+        example the batch. Several columns are combined.
+    n_permutations
+        Number of permutations, for ``"permutation"``; the smallest possible p is 1 / (n_permutations + 1). Above
+        999, a program stops as soon as 20 permutations have reached its F (Besag and Clifford): only small p-values,
+        which need them, cost all.
+    random_state
+        Seed of the permutations.
+    n_jobs
+        Threads for the permutations; None means all that numba is allowed to use. It never changes the result.
     copy
         Return a changed copy instead of changing ``adata``.
 
@@ -51,18 +95,34 @@ def program_anova(
     ``.uns[key]["anova"][groupby]``
         DataFrame with a row per program (a slash in ``groupby`` becomes ``_``). ``F``; ``p``; ``log10_p``, which
         keeps its digits where p underflows to 0; ``q``; ``eta_squared``, the share of the variance between groups;
-        ``omega_squared``, the same without its upward bias; ``df_between``, ``df_within``, ``n_groups``, ``n_cells``.
-        A program with the same usage in all cells has NaN, and counts in no family; one that varies between groups
-        only has F = inf and p = 0.
+        ``omega_squared``, the same without its upward bias (beside ``covariates``, or ``strata`` in
+        ``"permutation"``, both are shares of the variance that these leave; of ranks with ``"rank_anova"``; of single
+        cells with ``"replicate"``); ``df_between`` and ``df_within``, which are fractions with ``"replicate"``;
+        ``n_groups``, ``n_cells``; ``n_permutations`` or ``n_replicates`` for these methods; ``method``;
+        ``unused_replicates``, the columns of ``.obs`` that look like guides or replicates within the groups and were
+        not used, joined by commas. A program with the same usage in all cells has NaN, and counts in no family; one
+        that varies between groups only has F = inf and p = 0 (in ``"permutation"`` the smallest possible p, in
+        ``"replicate"`` a huge F and a tiny p).
 
     Raises
     ------
     KeyError
-        If ``groupby`` is no column of ``.obs``, or there is no factorization under ``key``.
+        If ``groupby`` or another name is no column of ``.obs``, or there is no factorization under ``key``.
     ValueError
-        If there are fewer than two groups, or every group has a single cell.
+        If there are fewer than two groups, every group has a single cell (or a single replicate), replicates occur in
+        several groups, the effect of the groups is not estimable beside the covariates or within the strata, or an
+        argument does not belong to the method.
     TypeError
-        If ``groupby`` is not one string.
+        If ``groupby`` is not one string, or another argument has the wrong type.
+
+    Warns
+    -----
+    ProgramsWarning
+        If cells are left out, or ``.obs`` has guides or replicates that were not used.
+
+    References
+    ----------
+    Conover and Iman (1982), Biometrics 38, 715-724. Besag and Clifford (1991), Biometrika 78, 301-304.
 
     Examples
     --------
@@ -72,47 +132,99 @@ def program_anova(
     >>> sc.pp.normalize_total(adata)
     >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, n_programs=6)
-    >>> scp.tl.program_anova(adata, "perturbation")
-    >>> adata.uns["semi_nmf"]["anova"]["perturbation"].shape
-    (6, 10)
+    >>> scp.tl.program_anova(adata, "perturbation", method="replicate", replicate="guide")
+    >>> scp.get.anova(adata, "perturbation")["n_replicates"].iloc[0]
+    np.int64(27)
     """
-    from scprograms.stats import benjamini_hochberg, one_way_anova
-
     usages = _store.read_usages(adata, key)
     labels = _store.read_labels(adata, groupby)
-    check_choice("method", method, ["anova"])
-    _check_groups(labels)
-    test = one_way_anova(usages.to_numpy(), labels.codes)
-    table = pd.DataFrame(
-        {
-            "F": test.F,
-            "p": test.p,
-            "log10_p": test.log10_p,
-            "q": benjamini_hochberg(test.p),
-            "eta_squared": test.eta_squared,
-            "omega_squared": test.omega_squared,
-            "df_between": test.df_between,
-            "df_within": test.df_within,
-            "n_groups": test.n_groups,
-            "n_cells": test.n_cells,
-        },
-        index=usages.columns,
-    )
+    check_choice("method", method, METHODS)
+    names = {"covariates": _store_obs.read_names("covariates", covariates)}
+    names["strata"] = _store_obs.read_names("strata", strata)
+    names["replicate"] = [] if replicate is None else [_one_name(replicate)]
+    _check_arguments(adata, labels, method, names)
+    n_permutations = check_int("n_permutations", n_permutations, at_least=1)
+    check_groups(labels)
+    cells = cells_to_test(adata, labels, names, drop_single=method != "anova")
+    options = {"n_permutations": n_permutations, "random_state": random_state, "n_jobs": n_jobs}
+    table = pd.DataFrame(_test(usages.to_numpy(), cells, method, options), index=usages.columns)
+    unused = _store_obs.find_replicates(adata, labels, used=cells.replicates)
+    table["method"], table["unused_replicates"] = method, ",".join(unused)
+    if unused:
+        _warn_about_replicates(groupby, key, unused, cells.replicates)
     adata = adata.copy() if copy else adata
     _store.write_table(adata, key, _keys.ANOVA, table, groupby=groupby)
     return adata if copy else None
 
 
-def _check_groups(labels: _store.Labels) -> None:
-    if len(labels.names) < 2:
-        msg = (
-            f"adata.obs[{labels.key!r}] has a single group, {listing(labels.names)}: a comparison needs at least two. "
-            "Name a column with more groups as groupby."
-        )
+def _test(values: np.ndarray, cells: Cells, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of the table."""
+    from scprograms import stats
+
+    more: dict[str, Any] = {}
+    test: Any
+    if method == "anova" and cells.covariates is not None:
+        test = stats.covariate_anova(values, cells.codes, cells.covariates)
+    elif method == "anova":
+        test = stats.one_way_anova(values, cells.codes)
+    elif method == "rank_anova":
+        test = stats.rank_anova(values, cells.codes, cells.covariates)
+    elif method == "permutation":
+        stop_after = STOP_AFTER if options["n_permutations"] > FEW_PERMUTATIONS else None
+        test = stats.permutation_anova(values, cells.codes, strata=cells.strata, stop_after=stop_after, **options)
+        more["n_permutations"] = test.n_permutations
+    elif cells.replicates is not None:
+        test = stats.replicate_anova(values, cells.codes, cells.replicates.codes, strata=cells.strata)
+        more["n_replicates"] = test.n_replicates
+    return {
+        "F": test.F,
+        "p": test.p,
+        "log10_p": test.log10_p,
+        "q": stats.benjamini_hochberg(test.p),
+        "eta_squared": test.eta_squared,
+        "omega_squared": test.omega_squared,
+        "df_between": test.df_between,
+        "df_within": test.df_within,
+        "n_groups": test.n_groups,
+        "n_cells": test.n_cells,
+        **more,
+    }
+
+
+def _one_name(replicate: object) -> str:
+    if not isinstance(replicate, str):
+        msg = f"replicate={replicate!r} is a {type(replicate).__name__}; pass the name of one column of adata.obs."
+        raise TypeError(msg)
+    return replicate
+
+
+def _check_arguments(adata: AnnData, labels: _store.Labels, method: str, names: dict[str, list[str]]) -> None:
+    """Raise where an argument does not belong to the method; say which method, or argument, to use."""
+    rules: list[tuple[str, tuple[str, ...], str]] = [
+        ("covariates", ("anova", "rank_anova"), "pass those that are categories as strata"),
+        ("strata", ("permutation", "replicate"), "pass it as covariates"),
+        ("replicate", ("replicate",), ""),
+    ]
+    for name, methods, instead in rules:
+        if names[name] and method not in methods:
+            given = listing(names[name])
+            allowed = " or ".join(f"method={each!r}" for each in methods)
+            msg = f"{name}= ({given}) is not used by method={method!r}: use {allowed} with it"
+            raise ValueError(msg + (f", or {instead}." if instead else "."))
+    if method == "replicate" and not names["replicate"]:
+        found = _store_obs.find_replicates(adata, labels)
+        hint = f"There may serve: {listing(found)}." if found else "No column of adata.obs looks like one."
+        msg = f"method='replicate' needs replicate=, the column of adata.obs with the guide or replicate. {hint}"
         raise ValueError(msg)
-    if np.bincount(labels.codes[labels.labelled]).max() == 1:
-        msg = (
-            f"Each of the {len(labels.names)} groups of adata.obs[{labels.key!r}] has a single cell, so there is no "
-            "variance within groups to compare with. Name a column with larger groups as groupby."
-        )
-        raise ValueError(msg)
+
+
+def _warn_about_replicates(groupby: str, key: str, unused: list[str], used: _store.Labels | None) -> None:
+    call = f"scp.tl.program_anova(adata, {groupby!r}, key={key!r}, method='replicate', replicate={unused[0]!r})"
+    if used is None:
+        why = "Cells of one guide or replicate are not independent of each other, so these p-values may be too small."
+    else:
+        why = f"Levels of replicate={used.key!r} that share one are not independent of each other."
+    warn(
+        f"{listing(unused)} in adata.obs may hold guides or replicates within the groups of {groupby!r}, and the test "
+        f"did not use them. {why} Call {call}."
+    )

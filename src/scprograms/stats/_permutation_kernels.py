@@ -1,0 +1,240 @@
+"""Compiled loops of the permutation tests: random draws, sums of rows, statistics. None of them needs the GIL.
+
+The random numbers of a permutation come from a generator of its own, seeded from a key, the index of the permutation
+and the stream: so it makes no difference which thread draws a permutation, nor what was drawn before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._moments import _compile
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX_A, MIX_B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+U1, U17, U19, U23, U27, U30, U31, U32, U41, U45 = (np.uint64(i) for i in (1, 17, 19, 23, 27, 30, 31, 32, 41, 45))
+LOW = np.uint64(0xFFFFFFFF)
+ALL_CELLS = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""Stream of the permutations of all labels; those of one group are named by the row of its first cell."""
+
+
+@_compile
+def mix(x: np.uint64) -> np.uint64:
+    """Scramble the bits of a word: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
+    x = (x ^ (x >> U30)) * MIX_A
+    x = (x ^ (x >> U27)) * MIX_B
+    return x ^ (x >> U31)
+
+
+@_compile
+def seed(state: NDArray, key: NDArray, index: int, stream: np.uint64) -> None:
+    """Fill the four words of the generator's state."""
+    x = mix(key[0] + GOLDEN * (np.uint64(index) + U1))
+    x = mix(x ^ key[1])
+    x = mix(x + GOLDEN * (stream ^ key[0]))
+    for j in range(4):
+        x += GOLDEN
+        state[j] = mix(x)
+
+
+@_compile
+def below(state: NDArray, n: int) -> int:
+    """Return a uniform integer from 0 to n - 1 (n < 2^32): xoshiro256++ and Lemire's rejection, so without bias."""
+    bound = np.uint64(n)
+    while True:
+        word = state[0] + state[3]
+        word = ((word << U23) | (word >> U41)) + state[0]
+        shifted = state[1] << U17
+        state[2] ^= state[0]
+        state[3] ^= state[1]
+        state[1] ^= state[2]
+        state[0] ^= state[3]
+        state[2] ^= shifted
+        state[3] = (state[3] << U45) | (state[3] >> U19)
+        product = (word >> U32) * bound
+        if (product & LOW) >= bound or (product & LOW) >= (LOW + U1 - bound) % bound:
+            return np.int64(product >> U32)  # type: ignore[return-value]
+
+
+@_compile
+def shuffle(codes: NDArray, bounds: NDArray, key: NDArray, index: int, state: NDArray) -> None:
+    """Permute ``codes`` in place within each stratum, the rows bounds[s] to bounds[s + 1]."""
+    seed(state, key, index, ALL_CELLS)
+    for s in range(bounds.size - 1):
+        start = bounds[s]
+        for j in range(bounds[s + 1] - start - 1, 0, -1):
+            other = start + below(state, j + 1)
+            swapped = codes[start + j]
+            codes[start + j] = codes[other]
+            codes[other] = swapped
+
+
+@_compile
+def draw(places: NDArray, undo: NDArray, state: NDArray, n: int, n_drawn: int) -> None:
+    """Put a random subset of 0 to n - 1 into the first places; ``places`` must be 0, 1, 2, ... before."""
+    for j in range(n_drawn):
+        other = j + below(state, n - j)
+        undo[j] = other
+        swapped = places[j]
+        places[j] = places[other]
+        places[other] = swapped
+
+
+@_compile
+def restore(places: NDArray, undo: NDArray, n_drawn: int) -> None:
+    """Take the swaps of ``draw`` back: cheaper than to number all places again."""
+    for j in range(n_drawn - 1, -1, -1):
+        other = undo[j]
+        swapped = places[j]
+        places[j] = places[other]
+        places[other] = swapped
+
+
+@_compile
+def group_sums(values: NDArray, codes: NDArray, sums: NDArray) -> None:
+    """Add up the rows of each group."""
+    sums[:] = 0
+    for i in range(values.shape[0]):
+        c = codes[i]
+        for j in range(values.shape[1]):
+            sums[c, j] += values[i, j]
+
+
+@_compile
+def between_groups(
+    sums: NDArray, sizes: NDArray, cells: NDArray, shares: NDArray, inverse: NDArray, out: NDArray
+) -> None:
+    """Sum of squares that the groups explain beyond the strata, for each column.
+
+    Least squares on groups and strata; the strata are eliminated last, since they are few. ``sums`` are those of
+    values centred within strata; ``shares`` says for ``cells`` (stratum, group) which share of the group it is.
+    """
+    n_strata, k = inverse.shape[0], sums.shape[1]
+    out[:] = 0
+    for g in range(sizes.size):
+        for j in range(k):
+            out[j] += sums[g, j] * sums[g, j] / sizes[g]
+    if n_strata < 2:
+        return
+    rest = np.zeros((n_strata, k))
+    for c in range(shares.size):
+        s, g = cells[c, 0], cells[c, 1]
+        for j in range(k):
+            rest[s, j] += shares[c] * sums[g, j]
+    for s in range(n_strata):
+        for t in range(n_strata):
+            for j in range(k):
+                out[j] += rest[s, j] * inverse[s, t] * rest[t, j]
+
+
+@_compile
+def permuted_statistics(
+    values: NDArray,
+    codes: NDArray,
+    bounds: NDArray,
+    key: NDArray,
+    first: int,
+    out: NDArray,
+    sizes: NDArray,
+    cells: NDArray,
+    shares: NDArray,
+    inverse: NDArray,
+) -> None:
+    """Fill row b of ``out`` with the sums of squares between groups under permutation first + b."""
+    state = np.empty(4, dtype=np.uint64)
+    sums = np.empty((sizes.size, values.shape[1]))
+    permuted = np.empty_like(codes)
+    for b in range(out.shape[0]):
+        permuted[:] = codes
+        shuffle(permuted, bounds, key, first + b, state)
+        group_sums(values, permuted, sums)
+        between_groups(sums, sizes, cells, shares, inverse, out[b])
+
+
+@_compile
+def row_of(place: int, segments: NDArray) -> int:
+    """Row of a place in the union of two runs of rows, (start, length, start, length)."""
+    return segments[0] + place if place < segments[1] else segments[2] + place - segments[1]
+
+
+@_compile
+def _add_row(total: NDArray, row: NDArray, columns: NDArray, n_columns: int, sign: float) -> None:
+    # Few columns left: only those; else all of them, which the compiler turns into vector instructions.
+    if 4 * n_columns <= total.size:
+        for a in range(n_columns):
+            total[columns[a]] += sign * row[columns[a]]
+    else:
+        for j in range(total.size):
+            total[j] += sign * row[j]
+
+
+@_compile
+def count_hits(
+    values: NDArray,
+    segments: NDArray,
+    n_drawn: NDArray,
+    signs: NDArray,
+    key: NDArray,
+    stream: np.uint64,
+    last: int,
+    center: NDArray,
+    limit: NDArray,
+    stop_after: int,
+    columns: NDArray,
+    hits: NDArray,
+    counts: NDArray,
+    first: int,
+) -> int:
+    """Run permutations first to last - 1 of one group and count those that are as extreme as what was observed.
+
+    One row of ``segments`` per stratum: the cells among which ``n_drawn`` are drawn, for the group (sign 1) or for
+    those it is compared with (sign -1). ``columns`` lists the columns that go on, ended by -1; ``hits`` and ``counts``
+    are updated. Returns the number of columns that go on.
+    """
+    state = np.empty(4, dtype=np.uint64)
+    total = np.empty(values.shape[1])
+    longest = 0
+    for c in range(n_drawn.size):
+        longest = max(longest, segments[c, 1] + segments[c, 3])
+    places, undo = np.arange(longest), np.empty(max(1, n_drawn.max()), dtype=np.int64)
+    n_columns = 0
+    while n_columns < columns.size and columns[n_columns] >= 0:
+        n_columns += 1
+    for index in range(first, last):
+        if n_columns == 0:
+            break
+        seed(state, key, index, stream)
+        total[:] = 0
+        for c in range(n_drawn.size):
+            draw(places, undo, state, segments[c, 1] + segments[c, 3], n_drawn[c])
+            for j in range(n_drawn[c]):
+                _add_row(total, values[row_of(places[j], segments[c])], columns, n_columns, signs[c])
+            restore(places, undo, n_drawn[c])
+        kept = 0
+        for a in range(n_columns):
+            j = columns[a]
+            counts[j] += 1
+            if abs(total[j] - center[j]) >= limit[j]:
+                hits[j] += 1
+            if hits[j] < stop_after:
+                columns[kept] = j
+                kept += 1
+        columns[kept:n_columns] = -1
+        n_columns = kept
+    return n_columns
+
+
+@_compile
+def draw_group(
+    segments: NDArray, n_drawn: NDArray, key: NDArray, stream: np.uint64, index: int, drawn: NDArray
+) -> None:
+    """Mark the rows that ``count_hits`` draws in one permutation, as 1 + the stratum's row of ``segments``."""
+    state = np.empty(4, dtype=np.uint64)
+    seed(state, key, index, stream)
+    for c in range(n_drawn.size):
+        n = segments[c, 1] + segments[c, 3]
+        places, undo = np.arange(n), np.empty(n, dtype=np.int64)
+        draw(places, undo, state, n, n_drawn[c])
+        for j in range(n_drawn[c]):
+            drawn[row_of(places[j], segments[c])] = c + 1

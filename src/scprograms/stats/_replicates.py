@@ -1,0 +1,258 @@
+"""Tests whose units are replicates (guides, samples, clones), not cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ._anova import one_way_anova
+from ._f_distribution import f_tail
+from ._replicate_cells import NOT_ESTIMABLE, checked_cells
+from ._replicate_model import weighted_fit
+from ._replicate_statistics import contrasts, omnibus
+from ._skewed_tail import skewed_t_tail
+
+Scale = Literal["rank", "raw"]
+
+
+@dataclass(frozen=True)
+class ReplicateAnova:
+    """Result of an analysis of variance of replicates: one value per column, and the numbers that all share."""
+
+    F: np.ndarray
+    p: np.ndarray
+    log10_p: np.ndarray
+    df_between: np.ndarray
+    """Degrees of freedom that the weighted sums of squares are worth, k; whole numbers if all replicates are alike."""
+    df_within: np.ndarray
+    eta_squared: np.ndarray
+    """Share of the variance of the cells between groups, in the sample."""
+    omega_squared: np.ndarray
+    """The same share, corrected for what cells drawn by chance would give."""
+    replicate_share: np.ndarray
+    """Share of the variance within groups that lies between replicates, on the scale of the test."""
+    n_groups: int
+    n_replicates: int
+    n_cells: int
+
+
+@dataclass(frozen=True)
+class ReplicateContrasts:
+    """Each group against the control (or the rest): G x k, rows in the order of the codes."""
+
+    difference: np.ndarray
+    """Weighted mean of the group's replicates less that of the control's, on the scale of the values."""
+    standard_error: np.ndarray
+    """Of the difference."""
+    t: np.ndarray
+    """On the scale of the test: of the ranks, unless raw values were asked for."""
+    df: np.ndarray
+    p: np.ndarray
+    log10_p: np.ndarray
+    replicate_share: np.ndarray
+    """Share of the variance within groups that lies between replicates, on the scale of the test, k."""
+    n_replicates: np.ndarray
+    """Replicates of each group, G."""
+
+
+def replicate_anova(
+    values: np.ndarray,
+    codes: np.ndarray,
+    replicates: np.ndarray,
+    *,
+    strata: np.ndarray | None = None,
+    covariates: np.ndarray | None = None,
+    scale: Scale = "rank",
+) -> ReplicateAnova:
+    """Test each column for a difference of its mean between groups, with replicates as the unit.
+
+    The mean of replicate r has the variance ``s_g^2 + s_w^2 / n_r``: replicates differ among themselves, and the fewer
+    cells the more. F compares the weighted sum of squares of the group means with what these two variances let expect
+    of it; the weights are ``1 / (1 / median(n) + 1 / n_r)``, in between cells that all count and replicates that all
+    count. They do not depend on the values: weights that follow an estimate of ``s_g^2`` give the groups whose weight
+    is too large by chance too much to say, and too many discoveries if replicates are of unequal size. ``s_w^2`` is
+    pooled within replicates, ``s_g^2`` follows from the weighted sum of squares between replicates within groups, and
+    both degrees of freedom are Satterthwaite's. If replicates differ by less than their cells let expect, the
+    denominator shrinks with them (as in an ANOVA of the means), so that nothing is lost by truncation at zero. With
+    replicates of equal size this is the ANOVA of the replicate means.
+
+    Values are ranked first (average ranks over all cells kept): a usage is zero in most cells and large in a few, and
+    the tails of its replicate means are too long for any F test on few replicates.
+
+    Parameters
+    ----------
+    values
+        n_obs x k, real and finite.
+    codes
+        Group of each row, 0, 1, ...; -1 leaves a row out.
+    replicates
+        Replicate (guide, sample, clone) of each row, any integers from 0; -1 leaves a row out. Each lies in one group.
+    strata
+        Stratum (batch) of each row, integers from 0, whose effects are taken out: additive, estimated within
+        replicates and between them together. -1 leaves a row out.
+    covariates
+        n_obs x c, real and finite, without intercept (log depth, say): their slopes within replicates and strata are
+        taken out of the ranks. (Ranks of values from which they were taken out before would order the zeros by them.)
+    scale
+        ``"rank"`` or ``"raw"``: what is tested.
+
+    Returns
+    -------
+    F, p, log10(p), degrees of freedom and effect sizes. Constant columns are NaN.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups, no group has two replicates, a replicate lies in two groups, strata and
+        groups cannot be told apart, shapes do not match, or a value is not finite.
+
+    References
+    ----------
+    Paule and Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385;
+    Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import replicate_anova
+    >>> rng = np.random.default_rng(0)
+    >>> guide = np.repeat(np.arange(9), 40)
+    >>> usage = rng.normal(size=(360, 1)) + 0.5 * rng.normal(size=9)[guide, None]  # guides differ, groups do not
+    >>> result = replicate_anova(usage, guide // 3, guide)
+    >>> bool(result.p[0] > 0.05), result.n_replicates
+    (True, 9)
+    """
+    cells = checked_cells(values, codes, replicates, strata=strata, covariates=covariates, scale=scale)
+    data = cells.means(scale)
+    if len(np.unique(data.blocks)) > 1:
+        raise ValueError(NOT_ESTIMABLE)
+    fit = weighted_fit(data, np.full(data.means.shape[1], 1 / np.median(data.counts)))
+    F, df_between, df_within, share = omnibus(data, fit)
+    p, log10_p = f_tail(F, df_between, df_within)
+    of_cells = one_way_anova(cells.values, cells.codes)
+    return ReplicateAnova(
+        F=F,
+        p=p,
+        log10_p=log10_p,
+        df_between=df_between,
+        df_within=df_within,
+        eta_squared=of_cells.eta_squared,
+        omega_squared=of_cells.omega_squared,
+        replicate_share=share,
+        n_groups=of_cells.n_groups,
+        n_replicates=len(data.counts),
+        n_cells=of_cells.n_cells,
+    )
+
+
+def replicate_contrasts(
+    values: np.ndarray,
+    codes: np.ndarray,
+    replicates: np.ndarray,
+    *,
+    control: int | None,
+    strata: np.ndarray | None = None,
+    covariates: np.ndarray | None = None,
+    scale: Scale = "rank",
+) -> ReplicateContrasts:
+    """Test each group against the control, or against all other groups, with replicates as the unit.
+
+    The mean of replicate r has the variance ``s_g^2 + s_w^2 / n_r``, and replicates are weighted by its inverse.
+    ``s_g^2`` is common to all groups and solves "weighted sum of squares between replicates within groups = its degrees
+    of freedom" (Paule and Mandel); where replicates differ by less than their cells let expect it is 0, and the
+    variances shrink by the ratio of the two. ``s_w^2`` is pooled within all replicates for the weights; in the standard
+    error it is that of the two groups compared in each stratum (and 100 cells' worth of the common one), so that
+    groups which a perturbation made more or less variable, and strata that are, do not spoil the tests of the others.
+    t has replicates - groups degrees of freedom, fewer (Satterthwaite) where the groups compared have large replicates,
+    whose variance is mostly the uncertain ``s_g^2``. The skewness that is left in the difference, the sum of
+    ``a_r^3 k_3 / n_r^2`` with a_r the weights and k_3 the third cumulant of the cells, is corrected for by referring t
+    to a shifted gamma instead of a normal distribution.
+
+    Ranks are tested (average ranks over all cells kept), for usages are zero in most cells and large in a few; the
+    difference and its standard error are those of the values, from the same model, and their ratio is t only with
+    ``scale="raw"``. A group of one replicate is tested too: the others say how much replicates differ.
+
+    Parameters
+    ----------
+    values
+        n_obs x k, real and finite.
+    codes
+        Group of each row, 0, 1, ...; -1 leaves a row out.
+    replicates
+        Replicate (guide, sample, clone) of each row, any integers from 0; -1 leaves a row out. Each lies in one group.
+    control
+        Code of the group that the others are compared with; None compares each group with all others together.
+    strata
+        Stratum (batch) of each row, integers from 0, whose effects are taken out: additive, estimated within
+        replicates and between them together. -1 leaves a row out. A group that shares no stratum with the control,
+        directly or through other groups, is NaN.
+    covariates
+        n_obs x c, real and finite, without intercept (log depth, say): their slopes within replicates and strata are
+        taken out of the ranks. (Ranks of values from which they were taken out before would order the zeros by them.)
+        Where depth differs much between groups, ten bins of it as strata hold the error rate better.
+    scale
+        ``"rank"`` or ``"raw"``: what is tested.
+
+    Returns
+    -------
+    Differences, standard errors, t, degrees of freedom, p and log10(p), a row for each code from 0 to the largest. The
+    control, groups without rows and constant columns are NaN.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups, the control has no rows, no group has two replicates, a replicate lies in
+        two groups, no group can be told from strata, shapes do not match, or a value is not finite.
+
+    References
+    ----------
+    Paule and Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385;
+    Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import replicate_contrasts
+    >>> rng = np.random.default_rng(0)
+    >>> guide = np.repeat(np.arange(9), 40)
+    >>> usage = rng.gamma(0.5, size=(360, 1)) + 0.5 * (guide >= 6)[:, None]
+    >>> result = replicate_contrasts(usage, guide // 3, guide, control=0)
+    >>> (result.p[1:, 0] < 0.001).tolist(), result.n_replicates.tolist()
+    ([False, True], [3, 3, 3])
+    """
+    cells = checked_cells(values, codes, replicates, strata=strata, covariates=covariates, scale=scale)
+    if control is not None and control not in cells.labels:
+        msg = f"control={control} has no rows; groups with rows are {cells.labels.tolist()}."
+        raise ValueError(msg)
+    position = None if control is None else int(np.flatnonzero(cells.labels == control)[0])
+    data = cells.means(scale)
+    apart = data.blocks != (data.blocks[0] if position is None else data.blocks[position])
+    if (apart.any() and position is None) or apart.sum() == len(apart) - 1:
+        raise ValueError(NOT_ESTIMABLE)
+    difference, error, df, skewness, share = contrasts(data, position)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = difference / error
+    p, log10_p = skewed_t_tail(t, df, skewness)
+    if scale == "rank":
+        difference, error = contrasts(cells.means("raw"), position)[:2]
+    untested = apart if position is None else apart | (np.arange(len(apart)) == position)
+
+    def by_code(x: np.ndarray) -> np.ndarray:
+        out = np.full((int(cells.labels[-1]) + 1, x.shape[1]), np.nan)
+        out[cells.labels] = np.where(untested[:, None], np.nan, x)
+        return out
+
+    n_replicates = np.zeros(int(cells.labels[-1]) + 1, dtype=np.int64)
+    n_replicates[cells.labels] = np.bincount(data.groups)
+    return ReplicateContrasts(
+        difference=by_code(difference),
+        standard_error=by_code(error),
+        t=by_code(t),
+        df=by_code(np.where(np.isnan(t), np.nan, df)),
+        p=by_code(p),
+        log10_p=by_code(log10_p),
+        replicate_share=share,
+        n_replicates=n_replicates,
+    )

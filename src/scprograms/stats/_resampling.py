@@ -1,0 +1,55 @@
+"""What permutation tests share: seeds, threads, the rule to stop, and p-values."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+SLACK = 1e-10
+"""Equal statistics differ by rounding: this fraction of their scale still counts as equal, so as a hit."""
+NEVER = 2**62
+"""Number of hits after which a column stops that is never reached."""
+
+Seed = int | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None
+
+
+def p_values(hits: NDArray, counts: NDArray, stop: int) -> NDArray:
+    with np.errstate(invalid="ignore"):
+        p = np.where(hits >= stop, hits / counts, (hits + 1) / (counts + 1))
+    return np.where(counts > 0, p, np.nan)
+
+
+def run(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], n_threads: int) -> Iterator[Any]:
+    """Yield the results in order; an exception, Ctrl-C too, cancels what has not begun."""
+    if n_threads == 1 or len(tasks) < 2:
+        yield from (function(*task) for task in tasks)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        yield from pool.map(lambda task: function(*task), tasks)
+
+
+def positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        msg = f"{name}={value!r} is not possible: pass a positive integer."
+        raise ValueError(msg)
+    return int(value)
+
+
+def read_stop_after(value: int | None) -> int:
+    return NEVER if value is None else positive("stop_after", value)
+
+
+def read_n_jobs(n_jobs: int | None) -> int:
+    return int(numba.get_num_threads()) if n_jobs is None or n_jobs == -1 else positive("n_jobs", n_jobs)
+
+
+def key_of(random_state: Seed) -> NDArray:
+    if isinstance(random_state, np.random.RandomState):
+        return random_state.randint(0, 2**64, size=2, dtype=np.uint64)
+    return np.random.default_rng(random_state).integers(0, 2**64, size=2, dtype=np.uint64)
