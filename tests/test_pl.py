@@ -17,7 +17,7 @@ import pytest
 import scanpy as sc
 
 import scprograms as scp
-from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
+from factorized import CONTROL, add_anova, add_effects, add_enrichment, factorized_screen
 from scprograms import ProgramsWarning, get, pl
 from scprograms.pl._boxes import summaries
 from scprograms.pl._figure import format_q
@@ -579,12 +579,16 @@ PLOTS = {
     "loading_heatmap": pl.loading_heatmap,
     "loading_clustermap": pl.loading_clustermap,
     "enrichment_dotplot": pl.enrichment_dotplot,
+    "effects_dotplot": lambda adata, **k: pl.effects_dotplot(adata, "perturbation", **k),
+    "effects_clustermap": lambda adata, **k: pl.effects_clustermap(adata, "perturbation", **k),
+    "volcano": lambda adata, **k: pl.volcano(adata, "perturbation", program="program_1", **k),
     "convergence": pl.convergence,
     "consensus": pl.consensus,
     "rank_sweep": pl.rank_sweep,
     "program_similarity": lambda adata, **k: pl.program_similarity(adata, adata, **k),
 }
 ONE_AXES = ["usage_heatmap", "loading_heatmap", "enrichment_dotplot", "convergence", "program_similarity"]
+ONE_AXES += ["effects_dotplot", "volcano"]
 each_plot = pytest.mark.parametrize("name", PLOTS)
 
 
@@ -603,6 +607,7 @@ def compared() -> ad.AnnData:
 def tested(adata, compared) -> ad.AnnData:
     add_anova(adata)
     add_enrichment(adata)
+    add_effects(adata)
     adata.uns["semi_nmf_consensus"] = copy.deepcopy(compared.uns["semi_nmf_consensus"])
     adata.uns["semi_nmf"] = {**copy.deepcopy(compared.uns["semi_nmf"]), **adata.uns["semi_nmf"]}
     return adata

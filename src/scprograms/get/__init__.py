@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._consensus import consensus, consensus_similarity
+from ._effects import effects
 from ._factors import history, loadings, programs, top_genes, usages
 from ._groups import colors, labels
 from ._rank_sweep import rank_sweep
@@ -14,6 +15,7 @@ __all__ = [
     "colors",
     "consensus",
     "consensus_similarity",
+    "effects",
     "enrichment",
     "history",
     "labels",

@@ -199,7 +199,8 @@ def programs(adata: AnnData, *, key: str = _KEY) -> AnnData:
     Returns
     -------
     Cells x programs: ``.X`` is W, ``.obs`` and ``.obsm`` (embeddings) are those of the cells, ``.var`` the table of the
-    programs, ``.varm["loadings"]`` H with the gene names in ``.uns["loadings_genes"]``; palettes are kept in ``.uns``.
+    programs (with their names, after :func:`scprograms.tl.annotate_programs`), ``.varm["loadings"]`` H with the gene
+    names in ``.uns["loadings_genes"]``; palettes are kept in ``.uns``.
 
     Raises
     ------

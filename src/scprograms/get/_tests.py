@@ -32,7 +32,8 @@ def anova(adata: AnnData, groupby: str, *, key: str = _KEY) -> pd.DataFrame:
 
     Returns
     -------
-    One row per program, in the order of the programs: ``F``, ``p``, ``log10_p``, ``q``, effect sizes and counts.
+    One row per program, in the order of the programs: ``F``, ``p``, ``log10_p``, ``q``, effect sizes and counts, the
+    ``method``, and ``unused_replicates`` (columns that look like guides and were not used).
 
     Raises
     ------
@@ -63,6 +64,7 @@ def enrichment(
     library: str | None = None,
     max_q: float | None = None,
     n_top: int | None = None,
+    representative: bool = False,
 ) -> pd.DataFrame:
     """Return the enriched terms, the best of every program first.
 
@@ -82,6 +84,8 @@ def enrichment(
         Keep terms with at most this adjusted p-value; all by default.
     n_top
         Keep the best terms of every program, after the other filters; all by default.
+    representative
+        Keep the best term of each group of redundant ones (of a program, direction and library) only.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def enrichment(
     Raises
     ------
     KeyError
-        There is no factorization under ``key``, or no enrichment of it.
+        There is no factorization under ``key``, or no enrichment of it, or one without groups of terms.
     TypeError
         ``n_top`` is no integer, or ``max_q`` no number.
     ValueError
@@ -130,6 +134,14 @@ def enrichment(
         keep &= table["library"] == library
     if max_q is not None:
         keep &= table["q"] <= max_q
+    if representative:
+        if "representative" not in table:
+            msg = (
+                f"The enrichment under key={key!r} has no column 'representative': it was made by an older version. "
+                "Call scp.tl.program_enrichment again."
+            )
+            raise KeyError(msg)
+        keep &= table["representative"].to_numpy(dtype=bool)
     table = table[keep]
     effect = table["combined_score"] if "combined_score" in table else table["nes"].abs()
     rank = table["program"].astype(str).map({name: i for i, name in enumerate(wanted)})

@@ -5,14 +5,19 @@ from __future__ import annotations
 from ._consensus import consensus
 from ._convergence import convergence
 from ._dotplot import enrichment_dotplot
+from ._effects_clustermap import effects_clustermap
+from ._effects_dotplot import effects_dotplot
 from ._groups import program_boxplot, usage_heatmap
 from ._loadings import loading_clustermap, loading_heatmap
 from ._rank_sweep import rank_sweep
 from ._similarity import program_similarity
+from ._volcano import volcano
 
 __all__ = [
     "consensus",
     "convergence",
+    "effects_clustermap",
+    "effects_dotplot",
     "enrichment_dotplot",
     "loading_clustermap",
     "loading_heatmap",
@@ -20,4 +25,5 @@ __all__ = [
     "program_similarity",
     "rank_sweep",
     "usage_heatmap",
+    "volcano",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from scprograms import get
 
-from . import _figure
+from . import _dots, _figure
 from ._pixels import wrap_term
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
-_LARGEST_DOT = 90.0
-"""Area, in square points."""
 _LINE = 0.12
 """Height of a line of a term."""
 
@@ -36,6 +34,7 @@ def enrichment_dotplot(
     library: str | None = None,
     n_top: int = 3,
     max_q: float | None = 0.05,
+    representative: bool = True,
     wrap: int = 54,
     cmap: str | None = None,
     ax: Axes | None = None,
@@ -63,6 +62,9 @@ def enrichment_dotplot(
         Terms per program.
     max_q
         Largest adjusted p-value to draw; None draws every term that was tested.
+    representative
+        Take the ``n_top`` from different groups of redundant terms (see :func:`scprograms.tl.program_enrichment`),
+        where the table says these: near synonyms leave no room for what else a program is about.
     wrap
         Characters per line of a term; what three lines cannot hold ends in an ellipsis.
     cmap
@@ -110,7 +112,8 @@ def enrichment_dotplot(
         smallest = get.enrichment(adata, **chosen)["q"].min()
         msg = f"No term has q <= max_q={max_q}: the smallest is {smallest:.2g}. Raise max_q, or pass max_q=None."
         raise ValueError(msg)
-    best = get.enrichment(adata, **chosen, max_q=max_q, n_top=n_top)
+    distinct = representative and "representative" in table
+    best = get.enrichment(adata, **chosen, max_q=max_q, n_top=n_top, representative=distinct)
     terms = best[["library", "term"]].drop_duplicates().reset_index(drop=True)
     table = table.merge(terms.assign(row=terms.index), on=["library", "term"])
     columns = table[["program", "direction"]].drop_duplicates()
@@ -144,7 +147,7 @@ def enrichment_dotplot(
     ax.spines[["top", "right"]].set_visible(False)
     name = "combined score" if "combined_score" in table else "normalised enrichment score"
     _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.0)
-    _size_legend(ax, table)
+    _dots.size_legend(ax, float(_dots.strength(table["q"]).max()), below=1.1)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
@@ -153,15 +156,10 @@ def _pairs(columns: pd.DataFrame, program: str) -> list[tuple[str, str]]:
     return [(program, way) for way in ("up", "down") if way in set(ways)]
 
 
-def _strength(q: pd.Series) -> np.ndarray:
-    """``-log10 q``; a q-value that underflowed to zero counts as the smallest float."""
-    return -np.log10(np.maximum(q.to_numpy(dtype=float), np.finfo(float).tiny))
-
-
 def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None) -> PathCollection:
     from matplotlib.colors import LogNorm, Normalize
 
-    strength = _strength(table["q"])
+    strength = _dots.strength(table["q"])
     if "combined_score" in table:
         score = table["combined_score"].to_numpy(dtype=float)
         score = np.minimum(score, score[np.isfinite(score)].max(initial=1.0))
@@ -173,47 +171,11 @@ def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None) -
     return ax.scatter(
         table["column"],
         y[table["row"]],
-        s=_LARGEST_DOT * strength / max(strength.max(), 1e-12),
+        s=_dots.LARGEST * strength / max(strength.max(), 1e-12),
         c=score,
         norm=norm,
         cmap=cmap or ("viridis_r" if "combined_score" in table else "RdBu_r"),
         edgecolors="0.3",
         linewidths=0.4,
         gid="dots",
-    )
-
-
-def _size_legend(ax: Axes, table: pd.DataFrame) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
-
-    largest = float(_strength(table["q"]).max())
-    values = [
-        value for value in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, largest) if 0 < value <= largest
-    ]
-    handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker="o",
-            markersize=np.sqrt(_LARGEST_DOT * value / largest),
-            markerfacecolor="0.7",
-            markeredgecolor="0.3",
-            markeredgewidth=0.4,
-            label=f"{value:g}",
-        )
-        for value in values
-    ]
-    width, height = _figure.size_of(ax)
-    ax.legend(
-        handles=handles,
-        title="$-\\log_{10}$ adjusted p",
-        title_fontsize=8,
-        fontsize=7,
-        frameon=False,
-        loc="upper left",
-        bbox_to_anchor=(1 + 0.1 / width, 1 - 1.1 / height),
-        borderaxespad=0,
-        labelspacing=0.7,
     )

@@ -229,7 +229,7 @@ def loading_clustermap(
         figsize=figsize,
         rasterized=True,
     )
-    _place_clustermap(grid, width=width, height=height, branches=branches, side=side, bottom=bottom)
+    place_clustermap(grid, width=width, height=height, branches=branches, side=side, bottom=bottom)
     heatmap = grid.ax_heatmap
     heatmap.set_xlabel("")
     heatmap.set_ylabel("" if named else f"{len(table):,} genes")
@@ -246,7 +246,7 @@ def loading_clustermap(
     return _figure.finish(grid.figure, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
-def _place_clustermap(grid, *, width: float, height: float, branches: float, side: float, bottom: float) -> None:
+def place_clustermap(grid, *, width: float, height: float, branches: float, side: float, bottom: float) -> None:
     full_width, full_height = grid.figure.get_size_inches()
     grid.figure.set_layout_engine("none")
 

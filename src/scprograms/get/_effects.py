@@ -1,0 +1,78 @@
+"""What every perturbation does to every program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from scprograms import _keys, _store
+from scprograms._validate import listing
+
+from ._select import select_programs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+def effects(
+    adata: AnnData,
+    groupby: str,
+    *,
+    key: str = "semi_nmf",
+    perturbation: str | Iterable[str] | None = None,
+    program: str | Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Return the effect of every perturbation on every program.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, factorized and tested with :func:`scprograms.tl.perturbation_effects`.
+    groupby
+        Column of ``.obs`` that was tested, or key of ``.obsm`` with the guides of cells that carry several.
+    key
+        ``key_added`` of the factorization.
+    perturbation
+        Keep these perturbations; all by default.
+    program
+        Keep these programs; all by default.
+
+    Returns
+    -------
+    One row per perturbation and program: ``perturbation, program``, the effect sizes, ``p, log10_p, q`` and counts.
+
+    Raises
+    ------
+    KeyError
+        There is no factorization under ``key``, or the effects of ``groupby`` on it have not been tested.
+    ValueError
+        A perturbation or program is not known.
+
+    Examples
+    --------
+    >>> import scanpy as sc
+    >>> import scprograms as scp
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, 3)
+    >>> scp.tl.perturbation_effects(adata, "perturbation", "non-targeting", replicate="guide")
+    >>> len(scp.get.effects(adata, "perturbation", program="program_0"))
+    5
+    """
+    table = _store.read_table(adata, key, _keys.EFFECTS, groupby=groupby)
+    for column in ("perturbation", "program"):
+        table[column] = table[column].astype(str)
+    programs = select_programs(program, list(_store.read_usages(adata, key).columns))
+    keep = table["program"].isin(programs)
+    if perturbation is not None:
+        wanted = [perturbation] if isinstance(perturbation, str) else list(map(str, perturbation))
+        tested = set(table["perturbation"])
+        unknown = [name for name in wanted if name not in tested]
+        if unknown or not wanted:
+            found = f"{listing(unknown)} not tested" if unknown else "no name given"
+            msg = f"perturbation: {found}. Choose from {listing(table['perturbation'].unique())}."
+            raise ValueError(msg)
+        keep &= table["perturbation"].isin(wanted)
+    return table[keep].reset_index(drop=True)
