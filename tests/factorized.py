@@ -88,3 +88,25 @@ def add_enrichment(adata: ad.AnnData, *, key: str = "semi_nmf", prerank: bool = 
     table = pd.DataFrame(rows).sample(frac=1, random_state=1).reset_index(drop=True)
     _store.write_table(adata, key, "enrichment", table)
     return table
+
+
+def add_effects(adata: ad.AnnData, *, key: str = "semi_nmf", seed: int = 0) -> pd.DataFrame:
+    """Write a table of effects in which one is strong, its p underflowed, and one was not tested."""
+    rng = np.random.default_rng(seed)
+    names = [name for name in adata.obs["perturbation"].cat.categories if name != CONTROL]
+    programs = adata.uns[key]["programs"].index
+    log10_p = -rng.exponential(1.5, size=len(names) * len(programs))
+    log10_p[1], log10_p[-1] = -400.0, np.nan
+    effect = rng.choice([-0.4, 0.4], size=len(log10_p)) * -log10_p / 3
+    table = pd.DataFrame(
+        {
+            "perturbation": np.repeat(names, len(programs)),
+            "program": np.tile(programs, len(names)),
+            "effect": effect,
+            "p": 10**log10_p,
+            "log10_p": log10_p,
+            "q": np.minimum(1, 2 * 10**log10_p),
+        }
+    )
+    _store.write_table(adata, key, "effects", table, groupby="perturbation")
+    return table

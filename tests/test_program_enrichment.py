@@ -19,7 +19,8 @@ from fitted import with_factorization
 from scprograms.tl import _enrichr
 
 COLUMNS = "program direction library term overlap term_size n_genes background_size odds_ratio combined_score p q genes"
-PRERANK_COLUMNS = "program direction library term term_size es nes p q genes"
+COLUMNS += " term_group representative"
+PRERANK_COLUMNS = "program direction library term term_size es nes p q genes term_group representative"
 SHARED = Path("../shared/data")
 
 
@@ -209,7 +210,7 @@ def test_no_result_has_all_columns_67(adata, terms, tmp_path, method):
 
 
 def test_no_gene_of_the_lists_is_in_a_term_67(adata):
-    assert run(adata, {"elsewhere": adata.var_names[50:70]}).shape == (0, 13)
+    assert run(adata, {"elsewhere": adata.var_names[50:70]}).shape == (0, 15)
 
 
 def test_too_many_genes_for_the_background(adata, terms):
@@ -397,14 +398,14 @@ def test_enrichr_table(adata, site, monkeypatch):
     assert len(result) == 6
     row = best(result, "program_0")
     expected = ["My_Library", "term", 3, 25, 10, 0, 4.5, 31.0, 0.001, 0.01]
-    assert row[COLUMNS.split()[2:-1]].tolist() == expected
+    assert row[COLUMNS.split()[2:-3]].tolist() == expected
     assert set(row["genes"].split(";")) <= set(adata.var_names[:10])
 
 
 def test_enrichr_without_any_answer(adata, site, monkeypatch):
     monkeypatch.setattr(gseapy, "enrichr", lambda *args, **kwargs: SimpleNamespace(results=[]))
     result = run(adata, "My_Library", method="enrichr")
-    assert result.shape == (0, 13)
+    assert result.shape == (0, 15)
 
 
 def test_enrichr_unknown_library(adata, site):

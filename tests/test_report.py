@@ -251,6 +251,19 @@ def test_page_warns_about_cells_as_replicates(screen, tmp_path):
     assert "they were not used in the test" in text
 
 
+def test_page_says_which_test_was_made_and_what_it_left_out(tmp_path):
+    adata = analysed_screen(method="anova", unused_replicates="pool")
+    adata.obs["pool"] = pd.Categorical([f"p{i % 9}" for i in range(adata.n_obs)])
+    text = " ".join(write_page(adata, tmp_path).text)
+    assert "pool with 9 levels" in text  # the name alone does not tell
+    assert "one-way analysis of variance on the cells" in text
+    adata = analysed_screen(method="replicate", unused_replicates="")
+    text = " ".join(write_page(adata, tmp_path).text)
+    assert "analysis of variance with guides or replicates as the unit" in text
+    assert "takes guides or replicates as the unit" in text
+    assert "every cell as an independent replicate" not in text
+
+
 def test_page_takes_names_as_text(screen, tmp_path):
     adata = screen.copy()
     bad = "<script>alert(1)</script>"

@@ -61,6 +61,8 @@ CONSENSUS_SIMILARITY = "similarity"
 CONSENSUS_MEMBERS = "members"
 
 ANOVA = "anova"
+EFFECTS = "effects"
+EFFECTS_PARAMS = "effects_params"
 ENRICHMENT = "enrichment"
 
 UNASSIGNED = "unassigned"

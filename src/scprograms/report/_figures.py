@@ -12,7 +12,7 @@ from scprograms import get, pl
 from scprograms._files import atomic_path
 from scprograms._validate import warn
 
-from ._format import plural
+from ._format import TESTS, method_of, plural
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -147,8 +147,8 @@ def _plan(
         f"{_boxes_shown(n_drawn, n_programs, tested=tested)} Each box is one group of {groupby}: quartiles, the median "
         f"as a bar, the mean as a dot; the control ({control}) comes first and its median runs across as a dashed line."
         + (
-            " The q-value is that of a one-way analysis of variance over all groups, on the cells, adjusted over the "
-            "programs (Benjamini-Hochberg)."
+            f" The q-value is that of {TESTS[method_of(get.anova(adata, groupby, key=key))]}, over all groups, "
+            "adjusted over the programs (Benjamini-Hochberg)."
             if tested
             else ""
         ),

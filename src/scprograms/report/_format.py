@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 NOTHING = "–"
 MINUS = "−"
 """As wide as a plus, and never broken off its number at the end of a line."""
+
+TESTS = {
+    "anova": "one-way analysis of variance on the cells",
+    "rank_anova": "analysis of variance on the ranks of the cells",
+    "permutation": "permutation of the labels of the cells",
+    "replicate": "analysis of variance with guides or replicates as the unit",
+}
+"""What the methods of ``tl.program_anova`` are, in words."""
+
+
+def method_of(anova: pd.DataFrame) -> str:
+    """Return the method that a table of tests says it is from; older tables do not."""
+    return str(anova["method"].iloc[0]) if "method" in anova and len(anova) else "anova"
 
 
 def format_q(q: float) -> str:

@@ -12,7 +12,17 @@ import pandas as pd
 from scprograms import _keys, _store, get
 
 from ._differences import FEWEST_CELLS, differences_to_control, strongest
-from ._format import MINUS, NOTHING, enumerate_names, format_difference, format_number, format_q, plural
+from ._format import (
+    MINUS,
+    NOTHING,
+    TESTS,
+    enumerate_names,
+    format_difference,
+    format_number,
+    format_q,
+    method_of,
+    plural,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -68,6 +78,8 @@ class Summary:
     """The programs to tell of first: significant, strongest evidence first."""
     units: list[str]
     """Columns of ``.obs`` that may hold guides or replicates, with their numbers of levels."""
+    method: str
+    """Method of the test."""
     has_terms: bool
     max_q: float
     n_genes: int = _N_GENES
@@ -122,9 +134,10 @@ def summarise(
         programs=programs,
         differences=differences,
         groups=[(str(name), int(n)) for name, n in sizes.items()],
-        in_short=_in_short(programs, groupby, control, max_q, len(sizes)),
+        in_short=_in_short(programs, groupby, control, max_q, n_groups=len(sizes), method=method_of(anova)),
         leading=[program for program in programs if program.numbers["q"] <= max_q][:N_IN_SHORT],
-        units=_units(adata, groupby),
+        units=_units(adata, groupby, anova),
+        method=method_of(anova),
         has_terms=terms is not None,
         max_q=max_q,
     )
@@ -190,12 +203,13 @@ def _shifts(more: list[str], less: list[str]) -> list[str]:
     return [f"{way} {enumerate_names(genes)}" for way, genes in ways if genes]
 
 
-def _in_short(programs: list[Program], groupby: str, control: str, max_q: float, n_groups: int) -> list[str]:
+def _in_short(
+    programs: list[Program], groupby: str, control: str, max_q: float, *, n_groups: int, method: str
+) -> list[str]:
     n_found = sum(program.numbers["q"] <= max_q for program in programs)
     lines = [
         f"{n_found} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
-        f"q ≤ {max_q:g} (one-way analysis of variance on the cells, Benjamini-Hochberg over the programs; see the "
-        "warning below)."
+        f"q ≤ {max_q:g} ({TESTS[method]}, Benjamini-Hochberg over the programs; see the warning below)."
     ]
     if n_found > N_IN_SHORT:
         lines.append(f"The {N_IN_SHORT} with the strongest evidence:")
@@ -204,12 +218,14 @@ def _in_short(programs: list[Program], groupby: str, control: str, max_q: float,
     return lines
 
 
-def _units(adata: AnnData, groupby: str) -> list[str]:
+def _units(adata: AnnData, groupby: str, anova: pd.DataFrame) -> list[str]:
     found = []
+    told = set(str(anova["unused_replicates"].iloc[0]).split(",")) if "unused_replicates" in anova else set()
     for name in map(str, adata.obs.columns):
         words = name.lower().replace(".", "_").replace("-", "_").split("_")
         column = adata.obs[name]
-        if name == groupby or pd.api.types.is_numeric_dtype(column) or not any(w.rstrip("s") in _UNITS for w in words):
+        named = not pd.api.types.is_numeric_dtype(column) and any(w.rstrip("s") in _UNITS for w in words)
+        if name == groupby or not (named or name in told):
             continue
         n_levels = column.nunique()
         if 1 < n_levels <= adata.n_obs / 2:

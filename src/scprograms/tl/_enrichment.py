@@ -15,6 +15,7 @@ from ._enrichr import SITES
 from ._gene_sets import GeneSets, as_path, check_overlap, gene_list, read_gene_sets
 from ._gsea import RandomState, enrichr_table, prerank_table
 from ._ora import Terms, eligible_terms, gene_lists, over_representation_table
+from ._redundancy import mark_redundant
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -32,6 +33,7 @@ def program_enrichment(
     background: Iterable[str] | None = None,
     min_size: int = 10,
     max_size: int = 500,
+    redundancy: float = 0.5,
     organism: str = "human",
     timeout: float = 30,
     n_permutations: int = 1000,
@@ -72,6 +74,11 @@ def program_enrichment(
         is refused: it would not say which genes of a term could be found.
     min_size, max_size
         Limits of a term's number of genes in the background (not for ``"enrichr"``).
+    redundancy
+        Jaccard index (genes in both over genes in either) from which two terms of a list count as one: each best term
+        that is left takes all terms that are this close to it into its group. It counts all genes of a term in the
+        background, or, with ``"enrichr"``, which does not say these, the shared ones. 1 joins terms of the same genes
+        only.
     organism
         Which of Enrichr's sites is asked: "human", "mouse" (the same site), "fly", "yeast", "worm" or "fish".
     timeout
@@ -95,8 +102,10 @@ def program_enrichment(
         ``background_size`` (0 where Enrichr does not say); ``odds_ratio``, with 0.5 added to each cell of the table;
         ``combined_score``, -ln(p) times the odds ratio; ``p``; ``q``; ``genes``: those shared, strongest first,
         joined by ";". For ``"prerank"``: ``term_size``, ``es``, ``nes``, ``p`` (0 means below one in
-        ``n_permutations``), ``q``, and the leading edge as ``genes``. Without any result the table has no rows, but
-        all columns.
+        ``n_permutations``), ``q``, and the leading edge as ``genes``. Of all methods: ``term_group``, the number of the
+        term's group among those of its program, direction and library, by their best terms from 0; and
+        ``representative``, whether it is the best of its group. Without any result the table has no rows, but all
+        columns.
 
     Raises
     ------
@@ -142,11 +151,13 @@ def program_enrichment(
     check_int("n_permutations", n_permutations, at_least=1)
     check_int("max_size", max_size, at_least=check_int("min_size", min_size, at_least=1))
     timeout = check_real("timeout", timeout, at_least=1e-3)
+    redundancy = check_real("redundancy", redundancy, at_least=0.01, at_most=1)
     if method == "enrichr" and background is not None:
         msg = "background has no effect on method='enrichr', which tests against its own. Use method='ora'."
         raise ValueError(msg)
     universe = _background(adata, key, names, background)
     scores = _scores(adata, key, loadings, rank_by).set_axis(names, axis=0).reindex(universe)
+    terms: dict[str, Terms] | None = None
     if method == "prerank":
         scores = scores.loc[scores.index.isin(names)]
         terms = _terms(gene_sets, scores.index, min_size, max_size, organism, timeout)
@@ -172,6 +183,7 @@ def program_enrichment(
                     f"can be significant. Lower n_genes to {math.ceil(len(universe) / 10)} or less."
                 )
             table = over_representation_table(lists, terms, universe)
+    table = mark_redundant(table, terms, threshold=redundancy)
     adata = adata.copy() if copy else adata
     _store.write_table(adata, key, _keys.ENRICHMENT, table)
     return adata if copy else None

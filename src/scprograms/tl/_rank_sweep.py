@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("scprograms")
 
-METHODS = ("semi_nmf", "nmf")
+METHODS = ("semi_nmf", "nmf", "onmf")
 
 
 def rank_sweep(
     adata: AnnData,
     n_programs: Iterable[int] = range(5, 50, 5),
     *,
-    method: Literal["semi_nmf", "nmf"] = "semi_nmf",
+    method: Literal["semi_nmf", "nmf", "onmf"] = "semi_nmf",
     layer: str | None = None,
     mask_var: str | NDArray | None = None,
     n_folds: int = 5,
@@ -57,7 +57,8 @@ def rank_sweep(
     n_programs
         Numbers of programs to compare. Duplicates count once.
     method
-        ``"semi_nmf"`` or ``"nmf"``.
+        ``"semi_nmf"``, ``"nmf"`` or ``"onmf"``: the factorization of the verb of that name, at its defaults. Orthogonal
+        NMF is fitted to the visible entries alone, each gene in one program; all its genes count, ``min_share`` or not.
     layer
         Layer to factorize; None means ``.X``.
     mask_var
@@ -103,8 +104,9 @@ def rank_sweep(
     TypeError
         If ``adata`` is no AnnData or is backed, or an argument has the wrong type.
     ValueError
-        If the matrix is empty, has NaN or infinite values, no signal or, for NMF, negative values; if ``n_programs`` is
-        empty, or an argument is out of range.
+        If the matrix is empty, has NaN or infinite values, no signal or, for NMF and orthogonal NMF, negative values;
+        if ``n_programs`` is empty or, for orthogonal NMF, larger than the number of cells or of genes with a signal; or
+        if an argument is out of range.
     KeyError
         If ``layer`` or ``mask_var`` does not exist.
 
