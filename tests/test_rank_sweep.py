@@ -13,8 +13,8 @@ from scipy import sparse
 import scprograms as scp
 from factorized import factorized_screen
 from planted import least_error, planted
-from scprograms.factorization import SemiNMF, sweep_ranks
-from scprograms.factorization._masked import MaskedMatrix, draw_folds, held_out_errors
+from scprograms.factorization import OrthogonalNMF, SemiNMF, sweep_ranks
+from scprograms.factorization._masked import MaskedMatrix, draw_folds, fit_orthogonal, held_out_errors
 from scprograms.factorization._operators import as_operator
 from scprograms.factorization._rank import matched_cosine
 from scprograms.factorization._suggest import RankCurves, suggest
@@ -103,6 +103,86 @@ def test_the_masked_fit_of_nmf_equals_brute_force_weighted_least_squares():
     assert found == pytest.approx(oracle, rel=1e-3)
 
 
+def one_program_per_gene(n_obs=60, n_vars=30, k=3, *, noise=0.1, seed=0):
+    """Return X and the program of each gene: gamma usages, each gene in one program."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n_vars) % k)
+    H = rng.uniform(0.5, 1.5, size=n_vars) * (labels == np.arange(k)[:, None])
+    return np.maximum(rng.gamma(1.0, size=(n_obs, k)) @ H + noise * rng.normal(size=(n_obs, n_vars)), 0), labels
+
+
+def weighted_orthogonal(X, hidden, labels):
+    """Dense alternating closed forms with weights 0 and 1, from given programs; each gene takes its best program."""
+    seen = np.ones(X.size, dtype=bool)
+    seen[hidden] = False
+    seen = seen.reshape(X.shape)
+    (n_obs, n_vars), k = X.shape, labels.max() + 1
+    h = np.ones(n_vars)
+    for _ in range(500):
+        W = np.zeros((n_obs, k))
+        for i, p in np.ndindex(n_obs, k):
+            own = seen[i] & (labels == p)
+            W[i, p] = X[i, own] @ h[own] / (h[own] @ h[own])
+        before, labels = h.copy(), labels.copy()
+        for g in range(n_vars):
+            x, w = X[seen[:, g], g], W[seen[:, g]]
+            fits = x @ w / np.square(w).sum(axis=0)
+            labels[g] = np.argmin([np.square(x - w[:, p] * fits[p]).sum() for p in range(k)])
+            h[g] = fits[labels[g]]
+        if np.abs(h - before).max() < 1e-12:
+            break
+    return (W[:, labels] * h)[~seen]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_array])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_masked_fit_of_onmf_equals_brute_force_closed_forms(kind, seed):
+    X, labels = one_program_per_gene(seed=seed)
+    hidden = hide(X)
+    predicted = weighted_orthogonal(X, hidden, labels)
+    rng = np.random.default_rng(0)
+    found = next(held_out_errors(kind(X), [3], hidden, method="onmf", intercept=False, rng=rng, **CONVERGED))
+    assert found == pytest.approx(np.mean((X.reshape(-1)[hidden] - predicted) ** 2), rel=1e-5)
+
+
+def orthogonal_predictions(X, hidden, k, **options):
+    """Return what the masked fit of orthogonal NMF says of the hidden entries, and its error on the visible ones."""
+    masked = MaskedMatrix(X, hidden)
+    masked.impute_means()
+    op, _, total = masked.operator(intercept=False)
+    compression = compress(op, k + 5, n_leading=k, total=total, rng=np.random.default_rng(0))
+    stored = []
+
+    def remember(W, V, mean):
+        assert ((V > 0).sum(axis=1) <= 1).all()
+        assert (W >= 0).all()
+        stored.append(W @ V.T)
+        return MaskedMatrix.impute(masked, W, V, mean)
+
+    masked.impute = remember
+    fit_orthogonal(masked, compression, k, **{"max_iter": 30, "tol": 1e-4, **options})
+    residuals = [(np.asarray(X) - fitted).reshape(-1) for fitted in stored]
+    return stored[-1].reshape(-1)[hidden], [np.square(np.delete(r, hidden)).sum() for r in residuals]
+
+
+def test_no_round_of_the_masked_fit_of_onmf_raises_the_error_on_visible_entries():
+    X = planted(120, 60, 4, seed=0)[0]
+    errors = orthogonal_predictions(X, hide(X), 6, max_iter=40, tol=0.0)[1]
+    assert len(errors) > 3
+    assert np.all(np.diff(errors) <= 1e-9 * errors[0])
+
+
+@pytest.mark.parametrize("k", [2, 6, 40])
+def test_the_masked_fit_of_onmf_is_the_same_to_the_bit_whatever_is_hidden(k):
+    X = planted(120, 60, 4, seed=0)[0]
+    hidden = hide(X)
+    other = X.copy().reshape(-1)
+    other[hidden] = np.random.default_rng(1).gamma(1.0, 100, len(hidden))
+    first, second = (orthogonal_predictions(M, hidden, k)[0] for M in (X, other.reshape(X.shape)))
+    assert first.any()
+    np.testing.assert_array_equal(first, second)
+
+
 def test_semi_nmf_attains_the_error_of_the_fit_without_constraints():
     # What is cross-validated has no constraint on W: it must be what semi-NMF fits, up to its penalty.
     X = planted(300, 80, 4, seed=3)[0]
@@ -139,7 +219,7 @@ def test_a_compression_that_saw_the_held_out_entries_is_found_out():
     assert np.all(np.array(leaky[3:]) < np.array(honest[3:]))
 
 
-@pytest.mark.parametrize("method", ["semi_nmf", "nmf"])
+@pytest.mark.parametrize("method", ["semi_nmf", "nmf", "onmf"])
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
 def test_nothing_of_the_fit_depends_on_hidden_values(kind, method):
     X = planted(120, 60, 4, seed=0)[0]
@@ -238,6 +318,58 @@ def test_nmf_can_be_swept():
     assert adata.uns["nmf"]["suggested_n_programs"] == 6
     assert (table["error_ratio"] >= 1 - 1e-6).all()
     assert np.isfinite(table.to_numpy(dtype=float)).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("seed", range(2))
+def test_the_planted_number_of_programs_that_share_no_gene_is_suggested(seed, kind):
+    X = one_program_per_gene(500, 150, 6, noise=0.4, seed=seed)[0].astype(np.float32)
+    curves = sweep_ranks(
+        kind(X), list(range(2, 12)), method="onmf", n_folds=3, n_subsamples=3, random_state=0, n_jobs=1
+    )
+    assert curves.suggested == 6
+    assert curves.stability[4] >= 0.99
+    for curve in (curves.stability, curves.silhouette):
+        assert curve[4] > curve[6:].max() + 0.02
+
+
+@pytest.fixture(scope="module")
+def swept_by_onmf() -> ad.AnnData:
+    adata = screen(500, 200)
+    scp.tl.rank_sweep(adata, range(3, 10), method="onmf", n_folds=3, n_subsamples=2, key_added="onmf")
+    return adata
+
+
+def test_onmf_can_be_swept(swept_by_onmf):
+    table = scp.get.rank_sweep(swept_by_onmf, key="onmf")
+    assert swept_by_onmf.uns["onmf"]["suggested_n_programs"] == 6
+    assert swept_by_onmf.uns["onmf"]["rank_sweep_params"]["method"] == "onmf"
+    assert np.isfinite(table.to_numpy(dtype=float)).all()
+    for k, error, bound in zip(table["n_programs"], table["error"], table["error_bound"], strict=True):
+        model = OrthogonalNMF(k, min_share=0, random_state=0).fit(swept_by_onmf.X)
+        assert error == pytest.approx(model.error_, rel=5e-3)
+        assert bound == pytest.approx(least_error(swept_by_onmf.X, k), rel=1e-4)
+    axes = scp.pl.rank_sweep(swept_by_onmf, key="onmf", show=False)
+    np.testing.assert_array_equal(axes[1].lines[0].get_ydata(), table["cv_error"])
+
+
+def test_a_sweep_of_onmf_does_not_depend_on_the_threads_row_33(swept_by_onmf):
+    again = screen(500, 200)
+    scp.tl.rank_sweep(again, range(3, 10), method="onmf", n_folds=3, n_subsamples=2, key_added="onmf", n_jobs=2)
+    pd.testing.assert_frame_equal(again.uns["onmf"]["rank_sweep"], swept_by_onmf.uns["onmf"]["rank_sweep"])
+
+
+def test_onmf_of_fewer_cells_than_programs_in_a_subsample():
+    X = one_program_per_gene(20, 40, 3)[0]
+    curves = sweep_ranks(X, [3, 20], method="onmf", n_folds=2, n_subsamples=2, random_state=0)
+    assert curves.suggested == 3
+    assert np.isfinite([*curves.stability, *curves.silhouette, *curves.cv_error]).all()
+
+
+def test_more_programs_than_genes_with_a_signal_row_27():
+    X = np.hstack([one_program_per_gene(50, 10)[0], np.zeros((50, 5))])
+    with pytest.raises(ValueError, match=r"11 programs are too many .* 10 columns with a signal.* Pass at most 10"):
+        sweep_ranks(sparse.csr_matrix(X), [3, 11], method="onmf")
 
 
 def test_signed_data_get_a_baseline():
@@ -399,7 +531,7 @@ def test_one_program_has_no_silhouette():
         pytest.param({"n_programs": [2.5]}, TypeError, "n_programs=2.5 is a float", id="row 24, float"),
         pytest.param({"n_programs": [True]}, TypeError, "n_programs=True is a bool", id="row 25"),
         pytest.param({"n_programs": [10**7]}, ValueError, "far beyond", id="row 28"),
-        pytest.param({"method": "pca"}, ValueError, "Choose one of 'semi_nmf', 'nmf'", id="row 32"),
+        pytest.param({"method": "pca"}, ValueError, "Choose one of 'semi_nmf', 'nmf', 'onmf'", id="row 32"),
         pytest.param({"n_folds": 1}, ValueError, "n_folds=1 is too small", id="one fold"),
         pytest.param({"n_subsamples": 1}, ValueError, "n_subsamples=1 is too small", id="one subsample"),
         pytest.param({"max_cells": 0}, ValueError, "max_cells=0", id="no cells"),
@@ -431,11 +563,12 @@ def test_a_single_gene_row_21():
     assert np.isfinite(scp.get.rank_sweep(adata)["cv_error"]).all()
 
 
-def test_negative_values_need_semi_nmf_row_3():
+@pytest.mark.parametrize("method", ["nmf", "onmf"])
+def test_negative_values_need_semi_nmf_row_3(method):
     adata = screen(200, 60)
     adata.X = adata.X.toarray() - 1
     with pytest.raises(ValueError, match=r"negative values.*method='semi_nmf'"):
-        scp.tl.rank_sweep(adata, [2, 3], method="nmf")
+        scp.tl.rank_sweep(adata, [2, 3], method=method)
 
 
 def test_more_programs_than_directions_warn_row_27():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ._nmf_solvers import alternate_non_negative, non_negative_start
+from ._onmf_solvers import deal_from_rotation, dealt_out, error_of_usages, unit_columns, unit_loadings
 from ._operators import CenteredOperator, MatrixOperator, as_operator, squared_norm
 from ._parallel import for_blocks, jit
 from ._prepare import Matrix
@@ -154,17 +155,25 @@ def held_out_errors(
     The fit is weighted least squares (weight 0 for what is hidden) by expectation-maximisation: impute, take one step
     of the fit to the imputed matrix, and again, until the visible entries' squared error changes by less than ``tol``
     of it. For semi-NMF the fit is that of rank k without constraints, whose error semi-NMF attains; for NMF both
-    factors stay non-negative.
+    factors stay non-negative, and for orthogonal NMF each gene has one program besides.
+
+    It starts from the means of the columns, and a usage of which little is visible stays near what they give it. That
+    matters where programs have few genes: least squares to the end would infer the usage of a program from the faintest
+    of its genes in every cell that hides the others.
     """
     masked = MaskedMatrix(X, hidden)
     masked.impute_means()
     op, _, total = masked.operator(intercept=intercept)
     most = max(ranks)
     compression = compress(op, most + SPARE, n_leading=most, total=total, rng=rng, tol=SKETCH_TOL)
-    fit: Callable[..., None] = fit_non_negative if method == "nmf" else partial(fit_low_rank, intercept=intercept)
+    fits: dict[str, Callable[..., None]] = {
+        "semi_nmf": partial(fit_low_rank, intercept=intercept),
+        "nmf": fit_non_negative,
+        "onmf": fit_orthogonal,
+    }
     for k in ranks:
         masked.impute_means()
-        fit(masked, compression, k, max_iter=max_iter, tol=tol)
+        fits[method](masked, compression, k, max_iter=max_iter, tol=tol)
         yield masked.prediction_error()
 
 
@@ -193,6 +202,21 @@ def fit_non_negative(masked: MaskedMatrix, compression: Compression, k: int, *, 
         _, _, total = masked.operator(intercept=False)
         H, _ = alternate_non_negative(op, W, H, squared_norm=total, max_iter=1, tol=0.0, on_sweep=errors.append)
         loss = errors[-1] ** 2 - masked.impute(W, np.ascontiguousarray(H.T), mean)
+        if previous - loss <= tol * loss:
+            return
+        previous = loss
+
+
+def fit_orthogonal(masked: MaskedMatrix, compression: Compression, k: int, *, max_iter: int, tol: float) -> None:
+    """Impute by a fit of k programs with non-negative usages and loadings, where each gene has one program."""
+    op, mean, total = masked.operator(intercept=False)
+    Ht = deal_from_rotation(compression, k, squared_norm=total, rng=np.random.default_rng(k), on_round=lambda _: None)
+    W, zeros, previous = op.matmul(Ht), np.zeros(op.shape[1]), np.inf
+    for _ in range(max_iter):
+        squares = op.squared_deviations(zeros)
+        Ht = unit_loadings(*dealt_out(op.rmatmul(unit_columns(W)), squares), k)
+        W = op.matmul(Ht)
+        loss = error_of_usages(float(squares.sum()), W) ** 2 - masked.impute(W, Ht, mean)
         if previous - loss <= tol * loss:
             return
         previous = loss

@@ -18,7 +18,8 @@ from ._svd import Compression
 
 FLOOR = 0.01
 INNER_STEPS = 3
-SEEN = 1e-9  # a weight below this share of the whole is rounding error
+MAX_ROUNDS = 200
+ROUNDS_TOL = 1e-6
 
 OnRound = Callable[[float], None]
 
@@ -142,67 +143,16 @@ def deal_genes(
 
 
 def deal_from_rotation(
-    compression: Compression,
-    k: int,
-    *,
-    squared_norm: float,
-    rng: np.random.Generator,
-    max_iter: int,
-    tol: float,
-    on_round: OnRound,
+    compression: Compression, k: int, *, squared_norm: float, rng: np.random.Generator, on_round: OnRound
 ) -> NDArray:
-    """Return H (transposed, n_vars x k) of the compressed matrix, from its directions in simple structure."""
+    """Return H (transposed, n_vars x k) for the compressed matrix, from its directions in simple structure."""
     Ht = rotated_loadings(compression, min(k, compression.V.shape[1]), rng=rng)
     Ht = np.pad(Ht, ((0, 0), (0, k - Ht.shape[1])))  # more programs than directions: the others start empty
     squares = np.square(compression.V.astype(np.float64) * compression.singular_values).sum(axis=1)
-    start = unit_loadings(*dealt_out(unit_columns(Ht), squares), k)
-    return deal_compressed(compression, start, squared_norm=squared_norm, max_iter=max_iter, tol=tol, on_round=on_round)
-
-
-def deal_visible(
-    op: MatrixOperator, hidden: MatrixOperator, Ht: NDArray, *, max_iter: int, tol: float
-) -> tuple[NDArray, NDArray]:
-    """Fit orthogonal NMF to the visible entries of a matrix, from H (transposed); return W and H transposed.
-
-    ``op`` is the matrix with 0 for its hidden entries, and ``hidden`` has a 1 for each of them and is 0 elsewhere. With
-    one program per gene the weighted problem falls apart: the usage of a program in a cell is that of its visible genes
-    alone, ``sum x h / sum h^2``, and so is a gene's loading in each program, of which it keeps the one that leaves the
-    least of its visible entries. No round raises the error on them; rounds end once it changes by less than ``tol``.
-    """
-    squares, previous = op.squared_deviations(np.zeros(op.shape[1])), np.inf
-    genes, k = np.arange(len(Ht)), Ht.shape[1]
-    for _ in range(max_iter):
-        W = visible_usages(op, hidden, Ht)
-        products, weights = op.rmatmul(W).astype(np.float64), _seen_weights(W, hidden.rmatmul)
-        roots = np.sqrt(weights)
-        scores = np.divide(products, roots, out=np.zeros_like(products), where=roots > 0)
-        codes, best = dealt_out(scores, squares)
-        held = np.flatnonzero(codes >= 0)
-        root = roots[genes, codes][held]
-        # A program that was left without a gene has usages of 0: its new gene may have any loading.
-        Ht = np.zeros((len(genes), k))
-        Ht[held, codes[held]] = np.divide(best[held], root, out=np.ones(len(held)), where=root > 0)
-        error = float(squares.sum() - np.square(best).sum())
-        if previous - error <= tol * error:
-            break
-        previous = error
-    return visible_usages(op, hidden, Ht), Ht
-
-
-def visible_usages(op: MatrixOperator, hidden: MatrixOperator, Ht: NDArray) -> NDArray:
-    """Return the usages that fit the visible entries best; of a program that a cell shows no gene of, its mean."""
-    products, weights = op.matmul(Ht).astype(np.float64), _seen_weights(Ht, hidden.matmul)
-    W = np.divide(products, weights, out=np.zeros_like(products), where=weights > 0)
-    means = W.sum(axis=0) / np.maximum((weights > 0).sum(axis=0), 1)
-    return np.where(weights > 0, W, means)
-
-
-def _seen_weights(factor: NDArray, of_hidden: Callable[[NDArray], NDArray]) -> NDArray:
-    """Return the sums of squares of the rows of a factor that belong to visible entries."""
-    squares = np.square(factor)
-    total = squares.sum(axis=0)
-    weights = total - of_hidden(squares)
-    return np.where(weights > SEEN * total, weights, 0.0)
+    Ht = unit_loadings(*dealt_out(unit_columns(Ht), squares), k)
+    return deal_compressed(
+        compression, Ht, squared_norm=squared_norm, max_iter=MAX_ROUNDS, tol=ROUNDS_TOL, on_round=on_round
+    )
 
 
 def without_strangers(Ht: NDArray, shares: NDArray, at_least: float) -> NDArray:

@@ -16,7 +16,8 @@ from . import _checks
 from ._factorize import SKETCH_TOL, sketch_rank
 from ._masked import draw_folds, held_out_errors
 from ._nmf_solvers import alternate_non_negative, non_negative_start
-from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
+from ._onmf_solvers import deal_from_rotation, error_of_usages
+from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm, sum_of_products
 from ._parallel import threads
 from ._prepare import Matrix, has_negative, prepare, wants_intercept
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
@@ -24,7 +25,7 @@ from ._starts import starting_usages
 from ._suggest import RankCurves, suggest
 from ._svd import Compression, compress
 
-METHODS = ("semi_nmf", "nmf")
+METHODS = ("semi_nmf", "nmf", "onmf")
 L1 = 0.02
 MAX_SWEEPS = 100
 TOL = 1e-4
@@ -70,7 +71,7 @@ def sweep_ranks(
     ranks
         Numbers of programs, ascending, each once.
     method
-        ``"semi_nmf"`` or ``"nmf"``.
+        ``"semi_nmf"``, ``"nmf"`` or ``"onmf"``.
     n_folds, max_cells
         Cross-validation hides as many disjoint sets of entries, of at most so many sampled rows.
     n_subsamples
@@ -87,7 +88,8 @@ def sweep_ranks(
     Raises
     ------
     ValueError
-        If ``method`` is not known, or X has negative entries and ``method="nmf"``.
+        If ``method`` is not known; if X has negative entries, and it is not ``"semi_nmf"``; or if it is ``"onmf"``, and
+        there are more programs than rows or than columns with a signal.
 
     Examples
     --------
@@ -99,11 +101,8 @@ def sweep_ranks(
     3
     """
     _checks.one_of("method", method, METHODS)
-    if method == "nmf" and has_negative(X):
-        values = X.data if sparse.issparse(X) else X
-        msg = f"X has {int((values < 0).sum())} negative values; NMF needs non-negative data: use method='semi_nmf'."
-        raise ValueError(msg)
-    intercept = method != "nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
+    _check_matrix(X, max(ranks), method)
+    intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
     # A stream of random numbers for each part: leaving one out does not change the others.
     for_fits, for_silhouettes, for_folds, for_subsamples = _checks.generator(random_state).spawn(4)
     n_fits = len(ranks) * (1 + n_folds * cross_validation + n_subsamples * stability)
@@ -143,6 +142,21 @@ def sweep_ranks(
     return curves
 
 
+def _check_matrix(X: Matrix, most: int, method: str) -> None:
+    if method != "semi_nmf" and has_negative(X):
+        values, name = X.data if sparse.issparse(X) else X, {"nmf": "NMF", "onmf": "orthogonal NMF"}[method]
+        msg = f"X has {int((values < 0).sum())} negative values; {name} needs non-negative data: use method='semi_nmf'."
+        raise ValueError(msg)
+    if method == "onmf":
+        n_obs, n_genes = X.shape[0], int(np.count_nonzero(X.sum(axis=0)))
+        if most > min(n_obs, n_genes):
+            msg = (
+                f"{most} programs are too many for orthogonal NMF of {n_obs} rows and {n_genes} columns with a signal: "
+                f"every program needs a column of its own. Pass at most {min(n_obs, n_genes)}."
+            )
+            raise ValueError(msg)
+
+
 def _operator(X: Matrix, *, intercept: bool) -> MatrixOperator:
     return prepare(X, np.zeros(X.shape[1]), np.ones(X.shape[1]), intercept=intercept).op
 
@@ -156,6 +170,8 @@ def fit_ranks(
     for k, stream in zip(ranks, rng.spawn(len(ranks)), strict=True):
         leading = _leading(compression, sketch_rank(k))
         H, error = _fit(leading, k, method, total, intercept=intercept, rng=stream)
+        if method == "onmf":  # its H leaves the compressed directions: one product gives the error on the matrix itself
+            error = error_of_usages(total, op.matmul(H.T))
         tail = total - float(np.square(compression.singular_values[:k]).sum())
         exact = tail <= max(1e-12, 10 * np.finfo(op.dtype).eps) * total
         yield RankFit(k, H, error, float(np.sqrt(max(tail, 0.0))), exact, leading)
@@ -167,12 +183,23 @@ def _leading(compression: Compression, rank: int, rows: NDArray | slice = slice(
     return Compression(Y, V, compression.singular_values[:rank], compression.n_power_iterations)
 
 
+def _realigned(compression: Compression) -> Compression:
+    """Return the same product ``Y V'`` with columns of Y that are orthogonal again, once rows of it were drawn."""
+    energies, rotation = np.linalg.eigh(sum_of_products(compression.Y, compression.Y))
+    rotation = np.ascontiguousarray(rotation[:, ::-1]).astype(compression.Y.dtype)
+    values = np.sqrt(np.maximum(energies[::-1], 0))
+    return Compression(compression.Y @ rotation, compression.V @ rotation, values, compression.n_power_iterations)
+
+
 def _fit(
     compression: Compression, k: int, method: str, total: float, *, intercept: bool, rng: np.random.Generator
 ) -> tuple[NDArray, float]:
     """Return unit loadings, and the error of a fit to the compressed matrix by the default sweeps."""
-    W = starting_usages("varimax", compression, k, intercept=intercept, rng=rng)
     errors: list[float] = []
+    if method == "onmf":
+        Ht = deal_from_rotation(compression, k, squared_norm=total, rng=rng, on_round=errors.append)
+        return Ht.T, errors[-1]
+    W = starting_usages("varimax", compression, k, intercept=intercept, rng=rng)
     common = {"squared_norm": total, "max_iter": MAX_SWEEPS, "tol": TOL, "on_sweep": errors.append}
     Y = DenseOperator(compression.Y)
     if method == "nmf":
@@ -208,6 +235,8 @@ def silhouette(fit: RankFit, method: str, *, intercept: bool, rng: np.random.Gen
     for stream in rng.spawn(SILHOUETTE_RUNS):
         rows = np.sort(stream.choice(n_obs, n_rows, replace=False))
         part = _leading(fit.compression, fit.compression.Y.shape[1], rows)
+        if method == "onmf":
+            part = _realigned(part)
         total = float(np.square(part.Y, dtype=np.float64).sum())
         H, _ = _fit(part, fit.k, method, total, intercept=intercept, rng=stream)
         pooled.append(H @ fit.compression.V)

@@ -57,8 +57,8 @@ def rank_sweep(
     n_programs
         Numbers of programs to compare. Duplicates count once.
     method
-        ``"semi_nmf"``, ``"nmf"`` or ``"onmf"``: the factorization of the verb of that name, at its defaults. Orthogonal
-        NMF is fitted to the visible entries alone, each gene in one program; all its genes count, ``min_share`` or not.
+        ``"semi_nmf"``, ``"nmf"`` or ``"onmf"`` (orthogonal NMF, each gene in one program; the rule by which
+        :func:`scprograms.tl.onmf` leaves genes unassigned is not applied).
     layer
         Layer to factorize; None means ``.X``.
     mask_var
