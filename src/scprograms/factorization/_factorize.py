@@ -32,7 +32,7 @@ from ._svd import Compression, compress
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200
 NMF_START_TOL = 1e-6
-NMF_START_ROWS = 8192  # so many cells say which programs there are; the others only need their usages
+NMF_START_ROWS = 4096  # so many cells say which programs there are; the others only need their usages
 NMF_USAGE_SWEEPS = 10
 POLISH_SWEEPS = 1
 SKETCH_TOL = 1e-4

@@ -80,7 +80,7 @@ def consensus(
     init
         Start of the runs of semi-NMF. ``"varimax"``, then three sweeps: as in a single fit. ``"nmf"``: the usages of a
         non-negative factorization, and loadings set free once; for data without negative values. ``"auto"`` takes
-        ``"varimax"`` where its programs come back, in three runs with a mean matched cosine of at least 0.9, or where
+        ``"varimax"`` where its programs come back, in three runs with a mean matched cosine of at least 0.8, or where
         there are negative values, and else ``"nmf"``: with more programs than the data hold, what varimax adds differs
         from run to run, while parts of what is there do not. ``.uns["{key_added}"]["params"]["init"]`` says which.
     grouping
