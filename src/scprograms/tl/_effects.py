@@ -49,7 +49,8 @@ def perturbation_effects(
 
     Where a screen has several guides per target, name their column as ``replicate``: cells of one guide are alike for
     reasons of their own, and every test that takes cells as independent calls far too much then. With replicates the
-    test is a t test between guides, weighted by their numbers of cells; without, the labels of the cells are permuted
+    test is a t test between guides, weighted by their numbers of cells, on the ranks of the usages (whose sign may
+    differ from that of ``effect`` where there is next to none); without, the labels of the cells are permuted
     within ``strata``. Only the second kind needs no replicates, and it holds only if cells do not differ by guide.
 
     Cells with several guides (high multiplicity of infection): pass ``guide_key`` instead of ``groupby``. The carriers
