@@ -582,13 +582,14 @@ PLOTS = {
     "effects_dotplot": lambda adata, **k: pl.effects_dotplot(adata, "perturbation", **k),
     "effects_clustermap": lambda adata, **k: pl.effects_clustermap(adata, "perturbation", **k),
     "volcano": lambda adata, **k: pl.volcano(adata, "perturbation", program="program_1", **k),
+    "calibration": lambda adata, **k: pl.calibration(adata, "perturbation", **k),
     "convergence": pl.convergence,
     "consensus": pl.consensus,
     "rank_sweep": pl.rank_sweep,
     "program_similarity": lambda adata, **k: pl.program_similarity(adata, adata, **k),
 }
 ONE_AXES = ["usage_heatmap", "loading_heatmap", "enrichment_dotplot", "convergence", "program_similarity"]
-ONE_AXES += ["effects_dotplot", "volcano"]
+ONE_AXES += ["effects_dotplot", "volcano", "calibration"]
 each_plot = pytest.mark.parametrize("name", PLOTS)
 
 
@@ -608,6 +609,7 @@ def tested(adata, compared) -> ad.AnnData:
     add_anova(adata)
     add_enrichment(adata)
     add_effects(adata)
+    scp.tl.calibrate(adata, "perturbation", CONTROL, n_splits=3, group_size=5, n_permutations=99)
     adata.uns["semi_nmf_consensus"] = copy.deepcopy(compared.uns["semi_nmf_consensus"])
     adata.uns["semi_nmf"] = {**copy.deepcopy(compared.uns["semi_nmf"]), **adata.uns["semi_nmf"]}
     return adata

@@ -63,7 +63,17 @@ CONSENSUS_MEMBERS = "members"
 ANOVA = "anova"
 EFFECTS = "effects"
 EFFECTS_PARAMS = "effects_params"
+CALIBRATION = "calibration"
+CALIBRATION_SUMMARY = "calibration_summary"
 ENRICHMENT = "enrichment"
+
+VERBS = {
+    ANOVA: "program_anova",
+    EFFECTS: "perturbation_effects",
+    CALIBRATION: "calibrate",
+    CALIBRATION_SUMMARY: "calibrate",
+}
+"""Which verb writes a table; those without an entry come from program_enrichment."""
 
 UNASSIGNED = "unassigned"
 """Category of ``.var[f"{key}_program"]`` for genes that fit no program."""

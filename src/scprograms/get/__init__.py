@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._calibration import calibration
 from ._consensus import consensus, consensus_similarity
 from ._effects import effects
 from ._factors import history, loadings, programs, top_genes, usages
@@ -12,6 +13,7 @@ from ._tests import anova, enrichment
 
 __all__ = [
     "anova",
+    "calibration",
     "colors",
     "consensus",
     "consensus_similarity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._calibration import calibration
 from ._consensus import consensus
 from ._convergence import convergence
 from ._dotplot import enrichment_dotplot
@@ -14,6 +15,7 @@ from ._similarity import program_similarity
 from ._volcano import volcano
 
 __all__ = [
+    "calibration",
     "consensus",
     "convergence",
     "effects_clustermap",

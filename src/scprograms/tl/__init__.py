@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._annotate import annotate_programs
 from ._anova import program_anova
+from ._calibrate import calibrate
 from ._consensus import consensus
 from ._effects import perturbation_effects
 from ._enrichment import program_enrichment
@@ -16,6 +17,7 @@ from ._semi_nmf import semi_nmf
 
 __all__ = [
     "annotate_programs",
+    "calibrate",
     "consensus",
     "match_programs",
     "nmf",

@@ -1,0 +1,101 @@
+"""What the test of effects finds where there is nothing to find."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from scprograms import _keys, _store
+from scprograms._validate import check_choice
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+DESIGN = ("control", "strata", "covariates")
+
+
+def calibration(
+    adata: AnnData,
+    groupby: str,
+    *,
+    key: str = "semi_nmf",
+    what: Literal["tests", "summary", "qq"] = "tests",
+) -> pd.DataFrame:
+    """Return the tests of control pseudo-perturbations, lambda with its interval, or their quantiles.
+
+    Parameters
+    ----------
+    adata
+        Cells x genes, factorized and calibrated with :func:`scprograms.tl.calibrate`.
+    groupby
+        Column of ``.obs`` that was calibrated.
+    key
+        ``key_added`` of the factorization.
+    what
+        ``"tests"``: a row per split, pseudo-perturbation and program. ``"summary"``: one row, with ``lambda``,
+        ``lambda_low``, ``lambda_high``, rates, counts and the design, and ``is_of_effects``: whether the effects of
+        ``groupby`` that are there now were tested in this way. ``"qq"``: ``-log10 p`` in ascending order.
+
+    Returns
+    -------
+    The table; with ``"qq"`` the columns ``expected`` and ``observed`` (-log10 p), and ``low`` and ``high``, between
+    which an observed value lies in 95 % of cases if all tests hold. These take the tests for as many independent ones
+    as they are worth (``n_independent`` in the summary), because splits share guides and programs are correlated.
+
+    Raises
+    ------
+    KeyError
+        There is no factorization under ``key``, or ``groupby`` has not been calibrated on it.
+    ValueError
+        ``what`` is not known.
+
+    Examples
+    --------
+    >>> import scanpy as sc
+    >>> import scprograms as scp
+    >>> adata = scp.datasets.simulate_screen(400, 200, n_programs=6, n_perturbations=5, n_control_guides=6)
+    >>> sc.pp.normalize_total(adata, target_sum=1e4)
+    >>> sc.pp.log1p(adata)
+    >>> scp.tl.semi_nmf(adata, 3)
+    >>> scp.tl.calibrate(adata, "perturbation", "non-targeting", replicate="guide", n_splits=5)
+    >>> len(scp.get.calibration(adata, "perturbation"))
+    15
+    """
+    check_choice("what", what, ("tests", "summary", "qq"))
+    table = _store.read_table(adata, key, _keys.CALIBRATION, groupby=groupby)
+    if what == "tests":
+        return table
+    summary = _store.read_table(adata, key, _keys.CALIBRATION_SUMMARY, groupby=groupby)
+    if what == "summary":
+        return summary.reset_index(drop=True).assign(is_of_effects=_is_of_effects(adata, key, groupby, summary))
+    return quantiles(table["log10_p"].to_numpy(), n_independent=int(summary["n_independent"].iloc[0]))
+
+
+def _is_of_effects(adata: AnnData, key: str, groupby: str, summary: pd.DataFrame) -> bool:
+    params = _store.read_fit(adata, key).get(_keys.EFFECTS_PARAMS, {}).get(_keys.table_name(groupby))
+    if params is None or params.get("versus") != "control":
+        return False
+    made = summary.iloc[0]
+    names = [*DESIGN, "replicate"] if made["method"] == "replicate" else DESIGN
+    same = [str(params.get(name, "")) == str(made[name]) for name in names]
+    return params.get("method") == made["method"] and all(same)
+
+
+def quantiles(log10_p: NDArray, *, n_independent: int | None = None) -> pd.DataFrame:
+    """Return sorted -log10 p, what a uniform distribution lets expect of each, and its pointwise 95 % band.
+
+    The i-th of n uniform values has a beta distribution. Fewer independent tests spread the same quantile as their
+    own number does.
+    """
+    from scipy.special import betaincinv
+
+    observed = np.sort(-log10_p[~np.isnan(log10_p)])
+    n = len(observed)
+    m = n if n_independent is None else min(n, n_independent)
+    share = (np.arange(n, 0, -1) - 0.5) / n
+    a, b = share * m + 0.5, (1 - share) * m + 0.5
+    band = {"low": -np.log10(betaincinv(a, b, 0.975)), "high": -np.log10(betaincinv(a, b, 0.025))}
+    return pd.DataFrame({"expected": -np.log10(share), "observed": observed} | band)
