@@ -4,7 +4,7 @@ Each row is the median over interleaved repeats of CPU and wall seconds of one f
 200 sweeps, on one thread. Errors are those of the returned factors, as a ratio to the error of scikit-learn's
 coordinate descent (``cd``, from ``nndsvda``); scikit-learn's multiplicative updates (``mu``) start there too.
 
-    python benchmarks/nmf.py [--cells 5000 50000] [--programs 20] [--repeats 3]
+    python benchmarks/non_negative.py [--cells 5000 50000] [--programs 20] [--repeats 3]
 """
 
 from __future__ import annotations
