@@ -6,7 +6,6 @@ last, with everything computed, and put all results in together: a verb that fai
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +18,7 @@ from scipy import sparse
 
 from . import _keys
 from ._keys import Slots
-from ._validate import check_has_key, check_mask, check_values, listing, shared_genes, warn
-
-logger = logging.getLogger("scprograms")
+from ._validate import check_has_key, check_mask, check_values, listing, load_tables, shared_genes, warn
 
 MODEL_COLUMNS = ("baseline", "center", "scale", "used")
 
@@ -68,6 +65,7 @@ def check_adata(adata: object, *, name: str = "adata") -> AnnData:
         fix = " Pass one modality, such as mdata['rna']." if type(adata).__name__ == "MuData" else ""
         msg = f"{name} is a {kind}; an anndata.AnnData is needed.{fix}"
         raise TypeError(msg)
+    load_tables(adata)
     return adata
 
 
@@ -246,8 +244,7 @@ def read_history(adata: AnnData, key: str) -> pd.DataFrame:
 def read_table(adata: AnnData, key: str, kind: str, *, groupby: str | None = None) -> pd.DataFrame:
     """Return the table that a later verb wrote into ``.uns[key][kind]`` (or ``[kind][groupby]``)."""
     entry = read_fit(adata, key)
-    verbs = {_keys.ANOVA: "program_anova", _keys.EFFECTS: "perturbation_effects"}
-    verb = verbs.get(kind, "program_enrichment")
+    verb = _keys.VERBS.get(kind, "program_enrichment")
     if kind not in entry:
         msg = f"adata.uns[{key!r}] has no {kind!r} yet. Call scp.tl.{verb}(adata, ..., key={key!r}) first."
         raise KeyError(msg)
@@ -271,6 +268,10 @@ def write_factorization(adata: AnnData, key: str, result: Factorization) -> None
         # Writing to a view makes it a copy of its own; that is what the caller of copy=False asked for.
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[slots.usages] = result.usages
+    for table in (adata.var, adata.obs):
+        for name in set(slots.module_columns) & set(table):
+            del table[name]
+    adata.varm.pop(slots.shared_modules, None)
     adata.varm[slots.loadings] = np.ascontiguousarray(result.loadings.T)
     adata.varm[slots.model] = model
     adata.obs[slots.program] = cells

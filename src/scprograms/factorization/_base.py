@@ -10,11 +10,16 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._checks import logger
+from ._dask import DaskOperator
+from ._operators import as_operator
 from ._parallel import threads
 from ._prepare import Matrix, prepare
+from ._protocol import is_dask
 from ._solvers import Loadings, solve_usages
 
 RESIDUAL_ROWS = 1024
+NO_SIGNAL = "X has no signal: all of its values are zero."
 
 
 def column_variances(W: NDArray) -> NDArray:
@@ -31,6 +36,8 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     genes_are_disjoint: ClassVar[bool] = False
     """Whether every gene belongs to at most one program."""
+    chunked_solver: ClassVar[str] = "hals"
+    """The solver for dask arrays."""
 
     n_jobs: int | None
     components_: NDArray
@@ -65,12 +72,17 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         missed, total = 0.0, 0.0
         for start in range(0, X.shape[0], RESIDUAL_ROWS):
             rows = X[start : start + RESIDUAL_ROWS]
+            rows = rows.compute() if is_dask(rows) else rows
             rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
             missed += float(np.abs(rows - self.inverse_transform(W[start : start + RESIDUAL_ROWS])).sum(dtype=float))
             total += float(np.abs(rows).sum(dtype=float))
         return 100 * missed / total
 
-    def _validated(self, X: Matrix, *, reset: bool) -> Matrix:
+    def _validated(self, X: Matrix, *, reset: bool, **expected: Any) -> Matrix:
+        """Return what can be factorized; ``expected`` is what a dask array's first reading should find as well."""
+        X = self._wrapped(X)
+        if isinstance(X, DaskOperator):
+            return self._validated_chunks(X, reset=reset, **expected)
         X = validate_data(
             self,
             X,
@@ -80,9 +92,39 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             accept_large_sparse=True,
         )
         if reset and not (X.data if sparse.issparse(X) else X).any():
-            msg = "X has no signal: all of its values are zero."
+            msg = NO_SIGNAL
             raise ValueError(msg)
         return X
+
+    def _wrapped(self, X: Matrix) -> Matrix:
+        """Wrap a dask array, which the solvers that need nothing but products can read a chunk at a time."""
+        if not is_dask(X) and not isinstance(X, DaskOperator):
+            return X
+        solver = getattr(self, "solver", self.chunked_solver)
+        if solver != self.chunked_solver:
+            msg = (
+                f"solver={solver!r} needs the matrix in memory, and X is a dask array: pass X.compute(), or use "
+                f"solver={self.chunked_solver!r}, which reads it a chunk at a time."
+            )
+            raise ValueError(msg)
+        return as_operator(X)
+
+    def _validated_chunks(self, op: DaskOperator, *, reset: bool, **expected: Any) -> DaskOperator:
+        if reset:
+            self.n_features_in_ = op.shape[1]
+        elif op.shape[1] != self.n_features_in_:
+            msg = (
+                f"X has {op.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} features "
+                "as input."
+            )
+            raise ValueError(msg)
+        op.expect(**expected)
+        if (n_empty := op.first().n_empty) and reset:
+            logger.warning("%d of %d cells have no expression at all in the fitted genes.", n_empty, op.shape[0])
+        if not op.squared_deviations(np.zeros(op.shape[1])).any() and reset:
+            msg = NO_SIGNAL
+            raise ValueError(msg)
+        return op
 
     @property
     def _n_features_out(self) -> int:

@@ -18,9 +18,12 @@ from tqdm.auto import tqdm
 from . import _checks
 from ._base import ProgramEstimator
 from ._consensus_fits import CONSENSUS_METHODS, refit, unit_loadings_of, unit_rows_of
-from ._operators import in_memory
+from ._dask import DaskOperator
+from ._factorize import sketch_rank
+from ._operators import as_operator, in_memory
 from ._parallel import threads
-from ._prepare import Matrix, check_non_negative, wants_intercept
+from ._prepare import Matrix, check_non_negative, expect, log_readings, wants_intercept
+from ._protocol import is_dask
 
 GROUPINGS = ("align", "kmeans")
 MAX_ALIGNMENTS = 10
@@ -145,14 +148,17 @@ def consensus_programs(
         raise ValueError(msg)
     if density_threshold is not None:
         _checks.non_negative("density_threshold", density_threshold)
+    rng = _checks.generator(random_state)
+    entropy = rng.integers(2**32, size=4, dtype=np.uint64).tolist()
+    first, *streams = np.random.SeedSequence(entropy).spawn(n_runs + 1)
+    X = as_operator(X) if is_dask(X) else X
+    expect(X, sketch_rank=sketch_rank(k), rng=np.random.default_rng(first))
     if method != "semi_nmf" or init == "nmf":
         check_non_negative(X)
     if method != "semi_nmf":
         init = "varimax"
-    entropy = _checks.generator(random_state).integers(2**32, size=4, dtype=np.uint64).tolist()
-    first, *streams = np.random.SeedSequence(entropy).spawn(n_runs + 1)
     intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
-    op = in_memory(X)
+    op = X if isinstance(X, DaskOperator) else in_memory(X)
     fit = partial(unit_loadings_of, k=k, method=method, intercept=intercept)
 
     def resampled(i: int, init: str) -> NDArray:
@@ -182,6 +188,7 @@ def consensus_programs(
             H = _align(runs, fit(op, init=init, rng=np.random.default_rng(first)), kept)
         else:
             H = _cluster(runs, kept, seed=int(first.generate_state(1)[0] % 2**31))
+    log_readings(X, "Runs of the consensus")
     model, W = refit(X, H, method, random_state=int(first.generate_state(1)[0] % 2**31), n_jobs=n_jobs)
     matches, cosines = match_runs(model.components_, runs)
     return Consensus(model, W, runs, matches, cosines, init)

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from ._base import ProgramEstimator
-from ._factorize import Factorizer
+from ._factorize import Factorizer, sketch_rank
 from ._nmf import NMF
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf import OrthogonalNMF
 from ._operators import LowRankOperator, MatrixOperator, as_operator
 from ._parallel import threads
-from ._prepare import Matrix, prepare
+from ._prepare import Matrix, expect, prepare
 from ._semi_nmf import SemiNMF
 from ._solvers import fit_loadings
 
@@ -29,11 +29,12 @@ def unit_loadings_of(
     op: MatrixOperator, k: int, method: str, *, init: str, intercept: bool, rng: np.random.Generator
 ) -> NDArray:
     """Return the loadings of a fit of few sweeps; its usages are never completed."""
+    expect(op, sketch_rank=sketch_rank(k), rng=rng)
     if method == "onmf":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = OrthogonalNMF(k, max_iter=RUN_SWEEPS[method], random_state=rng)
-            model.fit_operator(op)
+            model.fit_operator(op, rng)
             return model.components_
     run = Factorizer(
         n_components=k,

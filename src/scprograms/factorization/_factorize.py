@@ -12,16 +12,18 @@ from tqdm.auto import tqdm
 from . import _checks
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
+from ._parallel import for_blocks
 from ._solvers import (
     Fit,
     Loadings,
     alternate,
-    descend_usages,
     error_of,
     fit_baseline,
     fit_loadings,
     root_mean_square,
     solve_usages,
+    solve_usages_and_cross,
+    sweeps_of,
     update_by_hals,
     update_by_multiplication,
     with_explained,
@@ -79,8 +81,8 @@ class Factorizer:
                 return self._alive(self._sweep("full", op, W, self.max_iter, self.tol, bar))
             rough = self.descend(op, bar)
         # Usages solved to the end for the final loadings: those that transform() gives the same cells.
-        W = solve_usages(op, rough.loadings, penalty=self.penalty, start=rough.W)
-        loadings = with_explained(op, W, rough.loadings.H, rough.loadings.baseline)
+        W, cross = solve_usages_and_cross(op, rough.loadings, penalty=self.penalty, start=rough.W)
+        loadings = with_explained(op, W, rough.loadings.H, rough.loadings.baseline, cross=cross)
         self._record("full", error_of(self.squared_norm, loadings))
         return self._alive(Fit(W, loadings, converged=rough.converged))
 
@@ -114,9 +116,9 @@ class Factorizer:
         part = replace(compression, Y=np.ascontiguousarray(compression.Y[rows]))
         H = self._fit_non_negative(part, np.ascontiguousarray(W[rows]))
         whole = LowRankOperator(compression.Y, compression.V)
-        descend_usages(
-            whole, W, Loadings(H, np.zeros(H.shape[1]), 0.0), penalty=0.0, n_sweeps=NMF_USAGE_SWEEPS, tol=0.0
-        )
+        sweeps = sweeps_of(Loadings(H, np.zeros(H.shape[1]), 0.0), W.dtype, penalty=0.0, n_sweeps=NMF_USAGE_SWEEPS)
+        C = whole.matmul(H.T.astype(W.dtype))
+        for_blocks(lambda start, stop: sweeps(C[start:stop], W[start:stop]), len(W))
         return W
 
     def _fit_non_negative(self, compression: Compression, W: NDArray) -> NDArray:
@@ -161,11 +163,11 @@ class Factorizer:
         self._compress(op)
         loadings, converged, errors = Loadings(H, np.zeros(op.shape[1]), 0.0), False, [np.inf]
         while not converged and self.n_iter < self.max_iter:
-            W = solve_usages(op, loadings, penalty=self.penalty)
             if self.penalty == 0 and self.l1 > 0:
-                self.penalty = self.l1 * root_mean_square(W * np.linalg.norm(H, axis=1).astype(W.dtype))
                 W = solve_usages(op, loadings, penalty=self.penalty)
-            loadings = with_explained(op, W, H, fit_baseline(op, W, H, intercept=self.intercept))
+                self.penalty = self.l1 * root_mean_square(W * np.linalg.norm(H, axis=1).astype(W.dtype))
+            W, cross = solve_usages_and_cross(op, loadings, penalty=self.penalty)
+            loadings = with_explained(op, W, H, fit_baseline(op, W, H, intercept=self.intercept), cross=cross)
             errors.append(error_of(self.squared_norm, loadings))
             self._record("full", errors[-1])
             self.n_iter += 1
@@ -202,15 +204,15 @@ class Factorizer:
         return compression
 
     def _sweep(self, stage: str, op: MatrixOperator, W: NDArray, max_iter: int, tol: float, bar: Any) -> Fit:
-        def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
+        def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> NDArray | None:
             self.n_iter += 1
             if self.solver == "mu":
                 update_by_multiplication(op, W, loadings)
-                return
+                return None
             if self.penalty == 0:
                 # Set once, when H first has unit rows, and kept: there is one objective.
                 self.penalty = self.l1 * root_mean_square(W)
-            update_by_hals(op, W, loadings, penalty=self.penalty)
+            return update_by_hals(op, W, loadings, penalty=self.penalty)
 
         def on_sweep(error: float) -> None:
             self._record(stage, error)

@@ -173,3 +173,13 @@ def hals_rows(
         for t in range(n):
             for j in range(k):
                 W[first + t, j] = w[j, t]
+
+
+@jit
+def add_gram(indptr: NDArray, indices: NDArray, data: NDArray, out: NDArray) -> None:
+    """Add the products of the entries of each row, each pair of them once, to ``out`` (n_vars x n_vars)."""
+    for i in range(indptr.size - 1):
+        for p in range(indptr[i], indptr[i + 1]):
+            value, row = np.float64(data[p]), out[indices[p]]
+            for q in range(p, indptr[i + 1]):
+                row[indices[q]] += value * data[q]

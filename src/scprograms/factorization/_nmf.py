@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from . import _checks
 from ._base import ProgramEstimator, column_variances
-from ._factorize import Factorizer
+from ._factorize import Factorizer, sketch_rank
 from ._nmf_solvers import (
     alternate_non_negative,
     alternate_projected_gradient,
@@ -25,7 +25,7 @@ from ._nmf_solvers import (
 )
 from ._operators import LowRankOperator, MatrixOperator, as_operator
 from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, check_non_negative
+from ._prepare import Matrix, check_non_negative, log_readings
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
 from ._starts import STARTS
 
@@ -131,7 +131,8 @@ class NMF(ProgramEstimator):
         Parameters
         ----------
         X
-            n_obs x n_features, non-negative: array, CSR or CSC; float32 stays float32.
+            n_obs x n_features, non-negative: array, CSR, CSC or, for ``solver="hals"``, a dask array of them in chunks
+            of rows; float32 stays float32.
         y
             Ignored.
         H
@@ -147,7 +148,8 @@ class NMF(ProgramEstimator):
             If a parameter is out of range, or X has negative, NaN or infinite entries, or no signal.
         """
         self._check_params()
-        X = self._validated(X, reset=True)
+        rng = _checks.generator(self.random_state)
+        X = self._validated(X, reset=True, sketch_rank=sketch_rank(self.n_components), rng=rng)
         self.tol_ = tol = DEFAULT_TOL[self.solver] if self.tol is None else float(self.tol)
         run = Factorizer(
             n_components=self.n_components,
@@ -157,7 +159,7 @@ class NMF(ProgramEstimator):
             max_iter=self.max_iter,
             tol=tol,
             intercept=False,
-            rng=_checks.generator(self.random_state),
+            rng=rng,
         )
         with (
             threads(self.n_jobs),
@@ -171,6 +173,7 @@ class NMF(ProgramEstimator):
                 run.sketch(op)
                 self.converged_ = True
             usages = self._keep(op, X, H, run)
+        log_readings(X, "NMF")
         if not self.converged_ and tol > 0:
             msg = f"tol={tol} was not reached within max_iter={self.max_iter} sweeps: raise max_iter or tol."
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
@@ -199,6 +202,7 @@ class NMF(ProgramEstimator):
         0 and 1.
         """
         check_is_fitted(self)
+        X = self._wrapped(X)
         check_non_negative(X)
         with threads(self.n_jobs):
             if self.loss == "frobenius":
@@ -227,8 +231,8 @@ class NMF(ProgramEstimator):
             raise ValueError(msg)
         resolve_n_jobs(self.n_jobs)
 
-    def _validated(self, X: Matrix, *, reset: bool) -> Matrix:
-        X = super()._validated(X, reset=reset)
+    def _validated(self, X: Matrix, *, reset: bool, **expected: Any) -> Matrix:
+        X = super()._validated(X, reset=reset, **expected)
         check_non_negative(X)
         return X
 

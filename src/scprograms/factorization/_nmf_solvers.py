@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ._kernels import hals_rows
 from ._operators import DenseOperator, MatrixOperator, sum_of_products
 from ._parallel import for_blocks
-from ._solvers import NNLS_SWEEPS, NNLS_TOL, alternate, root_mean_square, update_by_hals
+from ._solvers import NNLS_SWEEPS, NNLS_TOL, UsageSweeps, alternate, root_mean_square, update_by_hals
 from ._svd import Compression
 
 START_SWEEPS = 5
@@ -79,9 +79,11 @@ def alternate_non_negative(
     Ht = np.ascontiguousarray(H.T, dtype=W.dtype)
     previous, rounding = np.inf, float(np.sqrt(np.finfo(W.dtype).eps * squared_norm))
     for _ in range(max_iter):
-        _descend(W, op.matmul(Ht), sum_of_products(Ht, Ht))
-        _revive(op, W, Ht)
-        cross, gram = op.rmatmul(W), sum_of_products(W, W)
+        sweeps = UsageSweeps(sum_of_products(Ht, Ht), np.zeros(Ht.shape[1]), W.dtype, n_sweeps=INNER_SWEEPS)
+        cross = op.through(Ht, W, sweeps)
+        if _revive(op, W, Ht):
+            cross = op.rmatmul(W)
+        gram = sum_of_products(W, W)
         _descend(Ht, cross, gram)
         error = float(np.sqrt(squared_error(squared_norm, cross, gram, Ht)))
         on_sweep(error)
@@ -101,14 +103,14 @@ def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = IN
     )
 
 
-def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> None:
-    """Give programs that no cell uses or that hold no gene to the cells that the others explain least.
+def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> bool:
+    """Give programs that no cell uses or that hold no gene to the cells that the others explain least, if any.
 
     Their loadings start at 0, so that the loss stays as it is until the next sweep over H lowers it.
     """
     dead = np.flatnonzero(~W.any(axis=0) | ~Ht.any(axis=0))
     if dead.size == 0 or dead.size == W.shape[1]:
-        return
+        return False
     # Norms of the cells' residuals, as far as a few random projections show them.
     probes = np.random.default_rng(0).standard_normal((op.shape[1], N_PROBES)).astype(W.dtype)
     left = np.square(op.matmul(probes) - W @ (Ht.T @ probes)).sum(axis=1)
@@ -116,6 +118,7 @@ def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> None:
     W[:, dead], Ht[:, dead] = 0, 0
     for i, j in enumerate(dead):
         W[order[np.arange(i * n_rows, (i + 1) * n_rows) % W.shape[0]], j] = usage
+    return True
 
 
 def alternate_projected_gradient(

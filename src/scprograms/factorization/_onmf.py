@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from . import _checks
 from ._base import ProgramEstimator, column_variances
-from ._factorize import Factorizer
+from ._factorize import Factorizer, sketch_rank
 from ._onmf_solvers import (
     deal_compressed,
     deal_genes,
@@ -33,7 +33,7 @@ from ._onmf_solvers import (
 )
 from ._operators import MatrixOperator, as_operator
 from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, check_non_negative
+from ._prepare import Matrix, check_non_negative, log_readings
 
 SOLVERS = ("em", "mu")
 STARTS = ("varimax", "random")
@@ -121,6 +121,7 @@ class OrthogonalNMF(ProgramEstimator):
     """
 
     genes_are_disjoint = True
+    chunked_solver = "em"
 
     def __init__(
         self,
@@ -151,7 +152,7 @@ class OrthogonalNMF(ProgramEstimator):
         Parameters
         ----------
         X
-            n_obs x n_features, non-negative: array, CSR or CSC; float32 stays float32.
+            n_obs x n_features, non-negative: array, CSR, CSC, or a dask array of them in chunks of rows.
         y
             Ignored.
 
@@ -167,13 +168,15 @@ class OrthogonalNMF(ProgramEstimator):
         """
         self._check_params()
         with threads(self.n_jobs):
-            usages = self.fit_operator(as_operator(self._validated(X, reset=True)))
+            rng = _checks.generator(self.random_state)
+            X = self._validated(X, reset=True, sketch_rank=sketch_rank(self.n_components), rng=rng)
+            usages = self.fit_operator(as_operator(X), rng)
         if not self.converged_ and self.tol_ > 0:
             msg = f"tol={self.tol_} was not reached within max_iter={self.max_iter} rounds: raise max_iter or tol."
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def fit_operator(self, op: MatrixOperator) -> NDArray:
+    def fit_operator(self, op: MatrixOperator, rng: np.random.Generator) -> NDArray:
         """Fit what has the products of a matrix, unchecked and on the threads of the context; return the usages."""
         self.tol_ = tol = DEFAULT_TOL[self.solver] if self.tol is None else float(self.tol)
         squares = op.squared_deviations(np.zeros(op.shape[1]))
@@ -186,17 +189,18 @@ class OrthogonalNMF(ProgramEstimator):
             max_iter=self.max_iter,
             tol=tol,
             intercept=False,
-            rng=_checks.generator(self.random_state),
+            rng=rng,
         )
         with tqdm(desc="oNMF", unit="round", disable=not self.verbose, delay=1, leave=False) as bar:
-            return self._keep(op, run, self._solve(op, squares, run, bar))
+            usages = self._keep(op, run, self._solve(op, squares, run, bar))
+        log_readings(op, "Orthogonal NMF")
+        return usages
 
     def transform(self, X: Matrix) -> NDArray:
         """Return the usages of the fitted programs in new rows, ``max(0, X H')``: the exact least squares solution."""
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
         with threads(self.n_jobs):
-            return self._usages(as_operator(X))
+            return self._usages(as_operator(self._validated(X, reset=False)))
 
     def loadings_of(self, X: Matrix, W: NDArray) -> dict[str, NDArray]:
         """Return the loadings of columns that need not have been in the fit, each in the program that fits it best.
@@ -214,11 +218,11 @@ class OrthogonalNMF(ProgramEstimator):
         and ``baseline``, ``center`` and ``scale`` (n_columns), which are 0, 0 and 1.
         """
         check_is_fitted(self)
-        check_non_negative(X)
+        check_non_negative(X := self._wrapped(X))
         with threads(self.n_jobs):
             Ht = loadings_in_one_program(as_operator(X), W, min_share=self.min_share)
-        zeros = np.zeros(len(Ht))
-        return {"loadings": Ht.T.astype(W.dtype), "baseline": zeros, "center": zeros, "scale": np.ones(len(Ht))}
+        zeros, ones = np.zeros(len(Ht)), np.ones(len(Ht))
+        return {"loadings": Ht.T.astype(W.dtype), "baseline": zeros, "center": zeros, "scale": ones}
 
     def _check_params(self) -> None:
         _checks.positive_int("n_components", self.n_components)
@@ -227,8 +231,7 @@ class OrthogonalNMF(ProgramEstimator):
         if _checks.non_negative("min_share", self.min_share) > 1:
             msg = f"min_share={self.min_share} is not possible: a share is at most 1."
             raise ValueError(msg)
-        if self.tol is not None:
-            _checks.non_negative("tol", self.tol)
+        _checks.non_negative("tol", 0.0 if self.tol is None else self.tol)
         if isinstance(self.init, str):
             _checks.one_of("init", self.init, STARTS)
         resolve_n_jobs(self.n_jobs)
@@ -242,8 +245,8 @@ class OrthogonalNMF(ProgramEstimator):
             )
             raise ValueError(msg)
 
-    def _validated(self, X: Matrix, *, reset: bool) -> Matrix:
-        X = super()._validated(X, reset=reset)
+    def _validated(self, X: Matrix, *, reset: bool, **expected: Any) -> Matrix:
+        X = super()._validated(X, reset=reset, **expected)
         check_non_negative(X)
         return X
 

@@ -74,8 +74,13 @@ def unit_loadings(codes: NDArray, best: NDArray, k: int) -> NDArray:
 
 def unit_columns(W: NDArray) -> NDArray:
     """Return W with columns of unit norm, in its dtype; a column of zeros stays one."""
+    return W / _norms(W)
+
+
+def _norms(W: NDArray) -> NDArray:
+    """Return the norms of the columns in the dtype of W; 1 for a column of zeros."""
     norms = np.sqrt(np.einsum("ij,ij->j", W, W, dtype=np.float64))
-    return W / np.where(norms > 0, norms, 1).astype(W.dtype)
+    return np.where(norms > 0, norms, 1).astype(W.dtype)
 
 
 def error_of_usages(squared_norm: float, W: NDArray) -> float:
@@ -124,21 +129,21 @@ def deal_genes(
     they are), and the usages are then the best for their genes.
     """
     k, total, previous = Ht.shape[1], float(squares.sum()), np.inf
-    U, genes = unit_columns(op.matmul(Ht)), np.flatnonzero(Ht.any(axis=1))
+    (W, back), genes = op.cross(Ht), np.flatnonzero(Ht.any(axis=1))
     kept = np.full(len(Ht), -1)
     kept[genes] = Ht[genes].argmax(axis=1)
     for _ in range(max_iter):
-        scores = op.rmatmul(U)
+        scores = back() / _norms(W)
         codes, best = (
             (kept, np.where(kept < 0, 0, scores[np.arange(len(kept)), kept])) if fixed else dealt_out(scores, squares)
         )
         Ht = unit_loadings(codes, best, k)
-        W = op.matmul(Ht)
+        W, back = op.cross(Ht)
         error = error_of_usages(total, W)
         on_round(error)
         if previous - error <= tol * error:
             return Ht, np.square(best, dtype=np.float64), True
-        previous, U = error, unit_columns(W)
+        previous = error
     return Ht, np.square(best, dtype=np.float64), False
 
 

@@ -1,19 +1,10 @@
-"""Matrix access: the few products through which the engine sees its data, whatever holds them.
-
-An operator has a ``shape``, a ``dtype`` and four products; nothing else of the matrix is ever touched:
-
-- ``matmul(B)``: X @ B, n_obs x k
-- ``rmatmul(A)``: X.T @ A, n_vars x k
-- ``column_sums()``: n_vars
-- ``squared_deviations(center)``: sum over the cells of (x_ij - center_j)^2, n_vars; with 0 it gives ||X||_F^2
-
-Products come in the dtype of the matrix; sums over cells are accumulated in float64.
-"""
+"""Operators on what is in memory: arrays, compressed matrices, and matrices that are known by their parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,29 +12,15 @@ from scipy import sparse
 
 from ._kernels import column_deviations, column_sums, gather_rows, row_deviations, scatter_rows
 from ._parallel import ROWS_PER_BLOCK, for_blocks, map_blocks
-
-
-class MatrixOperator(Protocol):
-    """What the engine needs to know of a matrix."""
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-
-    def matmul(self, B: NDArray) -> NDArray:
-        """X @ B."""
-
-    def rmatmul(self, A: NDArray) -> NDArray:
-        """X.T @ A."""
-
-    def column_sums(self) -> NDArray:
-        """Sum of each column."""
-
-    def squared_deviations(self, center: NDArray) -> NDArray:
-        """Sum of squared deviations of each column from ``center``."""
+from ._protocol import MatrixOperator, RowUpdate, TwoProducts, is_dask
 
 
 def as_operator(X: Any) -> MatrixOperator:
     """Wrap a matrix, and leave an operator as it is."""
+    if is_dask(X):
+        from ._dask import DaskOperator
+
+        return DaskOperator(X)
     return in_memory(X) if sparse.issparse(X) or isinstance(X, np.ndarray) else X
 
 
@@ -56,7 +33,7 @@ def in_memory(X: Any) -> DenseOperator | CompressedOperator:
     return DenseOperator(np.asarray(X, dtype=dtype))
 
 
-class DenseOperator:
+class DenseOperator(TwoProducts):
     """A numpy array, or some rows of it."""
 
     def __init__(self, X: NDArray, rows: NDArray | None = None) -> None:
@@ -67,6 +44,10 @@ class DenseOperator:
     def rows(self, rows: NDArray) -> DenseOperator:
         """Return some rows of the matrix as an operator; blocks of them are copied one at a time."""
         return DenseOperator(self._X, rows)
+
+    def matrix(self) -> Any:
+        """Return the rows themselves."""
+        return self._X if self._rows is None else self._X[self._rows]
 
     def _block(self, start: int, stop: int) -> NDArray:
         return self._X[slice(start, stop) if self._rows is None else self._rows[start:stop]]
@@ -98,7 +79,7 @@ class DenseOperator:
         return sum_in_order(map_blocks(block, self.shape[0]), np.zeros(self.shape[1]))
 
 
-class CompressedOperator:
+class CompressedOperator(TwoProducts):
     """A CSR or CSC matrix or array, with canonical entries or not, or some rows of a canonical CSR matrix.
 
     A CSC matrix is its transpose in CSR, so two kernels serve both: one gathers rows, one scatters them. No transpose
@@ -106,7 +87,7 @@ class CompressedOperator:
     """
 
     def __init__(self, X: sparse.spmatrix | sparse.sparray, rows: NDArray | None = None) -> None:
-        self._by_row = X.format == "csr"
+        self._by_row, self._rows = X.format == "csr", rows
         self._point_to(X, rows)
         self.shape: tuple[int, int] = X.shape if rows is None else (len(rows), X.shape[1])
         self.dtype = X.dtype
@@ -116,6 +97,10 @@ class CompressedOperator:
         if self._by_row and self._X.has_canonical_format:
             return CompressedOperator(self._X, rows)
         return CompressedOperator(self._X.tocsr()[rows])
+
+    def matrix(self) -> Any:
+        """Return the rows themselves."""
+        return self._X if self._rows is None else self._X[self._rows]
 
     def _point_to(self, X: sparse.spmatrix | sparse.sparray, rows: NDArray | None) -> None:
         self._X, self._indices, self._data = X, X.indices, X.data
@@ -181,7 +166,7 @@ class CompressedOperator:
         return squares + (self.shape[0] - counts) * center**2
 
 
-class CenteredOperator:
+class CenteredOperator(TwoProducts):
     """``(X - 1 center') diag(1/scale)`` of another operator, without forming it."""
 
     def __init__(self, base: MatrixOperator, center: NDArray, scale: NDArray | None = None) -> None:
@@ -190,6 +175,7 @@ class CenteredOperator:
         self._scale = np.ones(base.shape[1]) if scale is None else np.asarray(scale, dtype=np.float64)
         self.shape = base.shape
         self.dtype = base.dtype
+        self.one_pass = base.one_pass
 
     def matmul(self, B: NDArray) -> NDArray:
         B = B / self._scale[:, None]
@@ -198,10 +184,45 @@ class CenteredOperator:
         return out
 
     def rmatmul(self, A: NDArray) -> NDArray:
-        out = self._base.rmatmul(A).astype(np.float64)
-        out -= np.outer(self._center, A.sum(axis=0, dtype=np.float64))
+        return self._centered(self._base.rmatmul(A), A.sum(axis=0, dtype=np.float64))
+
+    def _centered(self, product: NDArray, sums: NDArray) -> NDArray:
+        """Return the product with the transpose from that of the base, and the sums of the columns of the factor."""
+        out = product.astype(np.float64)
+        out -= np.outer(self._center, sums)
         out /= self._scale[:, None]
         return out.astype(self.dtype)
+
+    def cross(self, B: NDArray) -> tuple[NDArray, Callable[[], NDArray]]:
+        if not self.one_pass:
+            return super().cross(B)
+        B = B / self._scale[:, None]
+        product, back = self._base.cross(B)
+        shift = self._center @ B
+        product -= shift.astype(self.dtype)
+
+        def centered_back() -> NDArray:
+            of_base = back().astype(np.float64) - np.outer(self._base.column_sums(), shift)
+            return self._centered(of_base, product.sum(axis=0, dtype=np.float64))
+
+        return product, centered_back
+
+    def through(self, B: NDArray, W: NDArray, update: RowUpdate) -> NDArray:
+        if not self.one_pass:
+            return super().through(B, W, update)
+        B = B / self._scale[:, None]
+        of_base = self._base.through(B, W, Shifted(update, (self._center @ B).astype(self.dtype)))
+        return self._centered(of_base, W.sum(axis=0, dtype=np.float64))
+
+    def gram(self) -> NDArray | None:
+        gram = self._base.gram()
+        if gram is None:
+            return None
+        crossed = np.outer(self._base.column_sums() - self.shape[0] * self._center, self._center)
+        gram = gram - crossed - np.outer(self._center, self._base.column_sums())
+        gram /= self._scale[:, None]
+        gram /= self._scale
+        return gram
 
     def column_sums(self) -> NDArray:
         return (self._base.column_sums() - self.shape[0] * self._center) / self._scale
@@ -210,7 +231,19 @@ class CenteredOperator:
         return self._base.squared_deviations(self._center + center * self._scale) / self._scale**2
 
 
-class LowRankOperator:
+@dataclass(frozen=True)
+class Shifted:
+    """An update of rows from ``X B`` less a row."""
+
+    update: RowUpdate
+    shift: NDArray
+
+    def __call__(self, C: NDArray, W: NDArray) -> None:
+        C -= self.shift
+        self.update(C, W)
+
+
+class LowRankOperator(TwoProducts):
     """``Y V'``: a matrix known by its compression."""
 
     def __init__(self, Y: NDArray, V: NDArray) -> None:

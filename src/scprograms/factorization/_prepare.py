@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ._checks import logger
+from ._dask import DaskOperator
 from ._operators import CenteredOperator, MatrixOperator, as_operator
 
 Matrix: TypeAlias = Any
@@ -29,18 +30,39 @@ class Prepared:
     shift: NDArray
 
 
+def expect(X: Matrix, **expected: Any) -> None:
+    """Tell a matrix that is read a chunk at a time what its first reading should find; all else needs no notice."""
+    if isinstance(X, DaskOperator):
+        X.expect(**expected)
+
+
+def log_readings(X: Matrix, what: str) -> None:
+    """Say how often the data were read, where each reading costs."""
+    if isinstance(X, DaskOperator):
+        logger.info("%s: the data were read %d times so far.", what, X.n_passes)
+
+
+def negatives(X: Matrix) -> tuple[int, int, float]:
+    """Return how many of how many (stored) values are below zero, and the lowest value."""
+    if isinstance(X, DaskOperator):
+        found = X.first()
+        return found.n_negative, found.n_values, found.lowest
+    values = X.data if sparse.issparse(X) else X
+    lowest = float(values.min(initial=0))
+    return (int((values < 0).sum()) if lowest < 0 else 0), values.size, lowest
+
+
 def has_negative(X: Matrix) -> bool:
     """Whether any entry is below zero."""
-    values = X.data if sparse.issparse(X) else X
-    return bool(values.size) and bool(values.min() < 0)
+    return negatives(X)[0] > 0
 
 
 def check_non_negative(X: Matrix) -> None:
     """Raise where a method without signed loadings meets an entry below zero."""
-    if has_negative(X):
-        values = X.data if sparse.issparse(X) else X
+    n_negative, n_values, lowest = negatives(X)
+    if n_negative:
         msg = (
-            f"Negative values in data: {int((values < 0).sum())} of {values.size}, the lowest is {values.min():g}. NMF "
+            f"Negative values in data: {n_negative} of {n_values}, the lowest is {lowest:g}. NMF "
             "needs non-negative data; use semi-NMF, or pass the data before centring and scaling."
         )
         raise ValueError(msg)
@@ -55,18 +77,14 @@ def wants_intercept(X: Matrix, *, fit_intercept: bool | None, center: str | None
         return bool(fit_intercept)
     if center == "control":
         return False
-    negative = has_negative(X)
-    if negative:
-        values = X.data if sparse.issparse(X) else X
+    n_negative, n_values, lowest = negatives(X)
+    if n_negative:
         logger.info(
-            "fit_intercept=True, since %d of %d values are negative (the lowest is %g).",
-            int((values < 0).sum()),
-            values.size,
-            float(values.min()),
+            "fit_intercept=True, since %d of %d values are negative (the lowest is %g).", n_negative, n_values, lowest
         )
     elif center is not None or scale:
         logger.info("fit_intercept=True, since center=%r and scale=%r.", center, scale)
-    return negative or center is not None or scale
+    return n_negative > 0 or center is not None or scale
 
 
 def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | None) -> tuple[NDArray, NDArray]:
@@ -74,7 +92,10 @@ def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | No
     n_vars = X.shape[1]
     if center is None and not scale:
         return np.zeros(n_vars), np.ones(n_vars)
-    reference = as_operator(X[np.flatnonzero(control)] if control is not None else X)
+    reference = as_operator(X)
+    if control is not None:
+        rows = np.flatnonzero(control)
+        reference = X.rows(rows) if isinstance(X, DaskOperator) else as_operator(X[rows])
     n_obs = reference.shape[0]
     mean = reference.column_sums() / n_obs
     sd = np.ones(n_vars)

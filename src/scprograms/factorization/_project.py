@@ -15,7 +15,8 @@ from ._nmf import NMF
 from ._operators import squared_norm
 from ._parallel import threads
 from ._prepare import Matrix, prepare
-from ._solvers import Loadings, error_of, solve_usages, with_explained
+from ._protocol import is_dask
+from ._solvers import Loadings, error_of, solve_usages_and_cross, with_explained
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def project_usages(
     Parameters
     ----------
     X
-        n_obs x n_features: array, CSR or CSC, which stays sparse; float32 stays float32.
+        n_obs x n_features: array, CSR or CSC, which stays sparse, or a dask array of them in chunks of rows, which is
+        read twice; float32 stays float32.
     loadings
         H, k x n_features: of the features of X, in their order. A program without loadings gets usages of 0.
     baseline, center, scale
@@ -98,15 +100,19 @@ def project_usages(
         raise ValueError(msg)
     with threads(n_jobs):
         op = prepare(X, m, s, intercept=False).op
+        total = squared_norm(op)  # before all else: it looks at the values of a dask array
         if loss == "kullback-leibler":
             if penalty or b.any() or m.any() or (s != 1).any():
                 msg = "loss='kullback-leibler' knows no baseline, center, scale or penalty: leave them out."
                 raise ValueError(msg)
-            W = _by_divergence(X, H, op.dtype, n_jobs=n_jobs)
+            if is_dask(X):
+                msg = "loss='kullback-leibler' needs the matrix in memory, and X is a dask array: pass X.compute()."
+                raise ValueError(msg)
+            W, cross = _by_divergence(X, H, op.dtype, n_jobs=n_jobs), None
         else:
             shrinkage = penalty * np.linalg.norm(H, axis=1)  # of usages in units of h / ||h||, as the solver takes it
-            W = solve_usages(op, Loadings(H, b, 0.0), penalty=shrinkage)
-        error = error_of(squared_norm(op), with_explained(op, W, H, b))
+            W, cross = solve_usages_and_cross(op, Loadings(H, b, 0.0), penalty=shrinkage)
+        error = error_of(total, with_explained(op, W, H, b, cross=cross))
         spread = float(op.squared_deviations(op.column_sums() / op.shape[0]).sum()) / op.shape[0]
     variance = column_variances(W) * np.square(H).sum(axis=1)
     return Projection(W, variance / (spread if spread > 0 else 1.0), error)

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from tqdm.auto import tqdm
 
 from . import _checks
+from ._dask import DaskOperator
 from ._factorize import SKETCH_TOL, sketch_rank
 from ._masked import draw_folds, held_out_errors
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf_solvers import deal_from_rotation, error_of_usages
-from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm, sum_of_products
+from ._operators import DenseOperator, LowRankOperator, MatrixOperator, as_operator, squared_norm, sum_of_products
 from ._parallel import threads
-from ._prepare import Matrix, has_negative, prepare, wants_intercept
+from ._prepare import Matrix, expect, log_readings, negatives, prepare, wants_intercept
+from ._protocol import is_dask
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
 from ._starts import starting_usages
 from ._suggest import RankCurves, suggest
@@ -67,7 +68,7 @@ def sweep_ranks(
     Parameters
     ----------
     X
-        n_obs x n_vars: array, CSR or CSC.
+        n_obs x n_vars: array, CSR, CSC, or a dask array of them in chunks of rows.
     ranks
         Numbers of programs, ascending, each once.
     method
@@ -101,10 +102,12 @@ def sweep_ranks(
     3
     """
     _checks.one_of("method", method, METHODS)
-    _check_matrix(X, max(ranks), method)
-    intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
     # A stream of random numbers for each part: leaving one out does not change the others.
     for_fits, for_silhouettes, for_folds, for_subsamples = _checks.generator(random_state).spawn(4)
+    X = as_operator(X) if is_dask(X) else X
+    expect(X, sketch_rank=sketch_rank(max(ranks)), rng=for_fits)
+    _check_matrix(X, max(ranks), method)
+    intercept = method == "semi_nmf" and wants_intercept(X, fit_intercept=None, center=None, scale=False)
     n_fits = len(ranks) * (1 + n_folds * cross_validation + n_subsamples * stability)
     missing = np.full(len(ranks), np.nan)
     with (
@@ -123,6 +126,7 @@ def sweep_ranks(
             )
         if stability:
             matched = refit(X, ranks, method, n_subsamples, intercept=intercept, rng=for_subsamples, on_fit=bar.update)
+    log_readings(X, "Rank sweep")
     error, bound, ratio = np.array(fits).T
     curves = RankCurves(
         ranks=list(ranks),
@@ -143,12 +147,12 @@ def sweep_ranks(
 
 
 def _check_matrix(X: Matrix, most: int, method: str) -> None:
-    if method != "semi_nmf" and has_negative(X):
-        values, name = X.data if sparse.issparse(X) else X, {"nmf": "NMF", "onmf": "orthogonal NMF"}[method]
-        msg = f"X has {int((values < 0).sum())} negative values; {name} needs non-negative data: use method='semi_nmf'."
+    if method != "semi_nmf" and (n_negative := negatives(X)[0]):
+        name = {"nmf": "NMF", "onmf": "orthogonal NMF"}[method]
+        msg = f"X has {n_negative} negative values; {name} needs non-negative data: use method='semi_nmf'."
         raise ValueError(msg)
     if method == "onmf":
-        n_obs, n_genes = X.shape[0], int(np.count_nonzero(X.sum(axis=0)))
+        n_obs, n_genes = X.shape[0], int(np.count_nonzero(as_operator(X).column_sums()))
         if most > min(n_obs, n_genes):
             msg = (
                 f"{most} programs are too many for orthogonal NMF of {n_obs} rows and {n_genes} columns with a signal: "
@@ -209,10 +213,10 @@ def _fit(
         return H / np.where(norms > 0, norms, 1), errors[-1]
     penalty = 0.0
 
-    def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
+    def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> NDArray:
         nonlocal penalty
         penalty = penalty or L1 * root_mean_square(W)
-        update_by_hals(op, W, loadings, penalty=penalty)
+        return update_by_hals(op, W, loadings, penalty=penalty)
 
     fit = alternate(Y, W, update, intercept=intercept, **common)  # type: ignore[arg-type]
     return fit.loadings.H @ compression.V.T, errors[-1]
@@ -258,7 +262,10 @@ def cross_validate(
 ) -> NDArray:
     """Return the mean squared error on hidden entries, n_folds x n_ranks."""
     if X.shape[0] > max_cells:
-        X = X[np.sort(rng.choice(X.shape[0], max_cells, replace=False))]
+        rows = np.sort(rng.choice(X.shape[0], max_cells, replace=False))
+        X = X.take(rows) if isinstance(X, DaskOperator) else X[rows]
+    elif isinstance(X, DaskOperator):
+        X = X.take(np.arange(X.shape[0]))
     errors = np.empty((n_folds, len(ranks)))
     for i, hidden in enumerate(draw_folds(X.shape, n_folds, rng=rng)):
         for j, error in enumerate(held_out_errors(X, ranks, hidden, method=method, intercept=intercept, rng=rng)):
@@ -285,7 +292,9 @@ def refit(
     loadings: list[list[NDArray]] = []
     for stream in rng.spawn(n_subsamples):
         rows = np.sort(stream.choice(X.shape[0], n_rows, replace=False))
-        op = _operator(X[rows], intercept=intercept)
+        part = X.rows(rows) if isinstance(X, DaskOperator) else X[rows]
+        expect(part, sketch_rank=sketch_rank(max(ranks)), rng=stream)
+        op = _operator(part, intercept=intercept)
         loadings.append([])
         for fit in fit_ranks(op, ranks, method, intercept=intercept, rng=stream):
             loadings[-1].append(fit.H)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import _checks
 from ._base import ProgramEstimator, column_variances
-from ._factorize import Factorizer
+from ._dask import DaskOperator
+from ._factorize import Factorizer, sketch_rank
 from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, Prepared, moments, prepare, wants_intercept
+from ._prepare import Matrix, Prepared, expect, log_readings, moments, prepare, wants_intercept
 from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
 
@@ -147,7 +148,7 @@ class SemiNMF(ProgramEstimator):
         Parameters
         ----------
         X
-            n_obs x n_features: array, CSR or CSC; float32 stays float32.
+            n_obs x n_features: array, CSR, CSC, or a dask array of them in chunks of rows; float32 stays float32.
         y
             Ignored.
         W, H
@@ -168,7 +169,14 @@ class SemiNMF(ProgramEstimator):
         if W is not None and H is not None:
             msg = "W and H are both given: leave out the factor that is to be found."
             raise ValueError(msg)
-        X = self._validated(X, reset=True)
+        X = self._wrapped(X)
+        rng = _checks.generator(self.random_state)
+        expected: dict[str, Any] = {}
+        if isinstance(X, DaskOperator):
+            mask = _checks.control_mask(control, self.center, X.shape[0])
+            rows = None if mask is None else np.flatnonzero(mask)
+            expected = {"sketch_rank": sketch_rank(self.n_components), "unscaled": not self.scale, "rows": rows}
+        X = self._validated(X, reset=True, rng=rng, **expected)
         control = _checks.control_mask(control, self.center, X.shape[0])
         run = Factorizer(
             n_components=self.n_components,
@@ -178,7 +186,7 @@ class SemiNMF(ProgramEstimator):
             max_iter=self.max_iter,
             tol=self.tol,
             intercept=wants_intercept(X, fit_intercept=self.fit_intercept, center=self.center, scale=self.scale),
-            rng=_checks.generator(self.random_state),
+            rng=rng,
             verbose=self.verbose,
         )
         if isinstance(self.init, str) and self.init == "nmf" and (run.intercept or self.center is not None):
@@ -197,6 +205,7 @@ class SemiNMF(ProgramEstimator):
             else:
                 fit = run.fit(prepared.op)
             usages = self._keep(prepared, run, fit, ordered=W is None and H is None)
+        log_readings(X, "Semi-NMF")
         if not self.converged_ and self.tol > 0:
             msg = (
                 f"The error still changed by more than tol={self.tol} of it after max_iter={self.max_iter} sweeps: "
@@ -222,7 +231,9 @@ class SemiNMF(ProgramEstimator):
         ``loadings`` (k x n_columns), and ``baseline``, ``center`` and ``scale`` (n_columns).
         """
         check_is_fitted(self)
+        X = self._wrapped(X)
         control = _checks.control_mask(control, self.center, X.shape[0])
+        expect(X, rows=None if control is None else np.flatnonzero(control))
         with threads(self.n_jobs):
             center, scale = moments(X, center=self.center, scale=self.scale, control=control)
             prepared = prepare(X, center, scale, intercept=self.intercept_)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ REVIVED_SHARE = 0.01
 NNLS_SWEEPS = 500
 NNLS_TOL = 1e-6
 
-UpdateUsages = Callable[[MatrixOperator, NDArray, "Loadings"], None]
+UpdateUsages = Callable[[MatrixOperator, NDArray, "Loadings"], NDArray | None]
+"""Updates W in place; may return X'W for the updated W."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,13 @@ def error_of(squared_norm: float, loadings: Loadings) -> float:
     return float(np.sqrt(max(squared_norm - loadings.explained, 0.0)))
 
 
-def fit_loadings(op: MatrixOperator, W: NDArray, *, intercept: bool) -> Loadings:
-    """Return the H and b that minimise ``||X - 1 b' - W H||``.
+def fit_loadings(op: MatrixOperator, W: NDArray, *, intercept: bool, cross: NDArray | None = None) -> Loadings:
+    """Return the H and b that minimise ``||X - 1 b' - W H||``; ``cross`` is X'W where it is known.
 
     With an intercept b = mean(X) - mean(W) H, and H solves the same equations with centred W.
     """
-    gram, cross, n_obs = sum_of_products(W, W), op.rmatmul(W).T.astype(np.float64), op.shape[0]
+    cross = (op.rmatmul(W) if cross is None else cross).T.astype(np.float64)
+    gram, n_obs = sum_of_products(W, W), op.shape[0]
     if not intercept:
         H = solve_ridge(gram, cross)
         return Loadings(H, np.zeros(op.shape[1]), float(2 * np.sum(H * cross) - np.sum((H @ H.T) * gram)))
@@ -73,9 +76,15 @@ def fit_baseline(op: MatrixOperator, W: NDArray, H: NDArray, *, intercept: bool)
     return op.column_sums() / op.shape[0] - W.mean(axis=0, dtype=np.float64) @ H
 
 
-def with_explained(op: MatrixOperator, W: NDArray, H: NDArray, baseline: NDArray) -> Loadings:
-    """Put together given loadings and baseline with what they explain of ``||X||^2`` together with W."""
-    cross = op.rmatmul(W).T.astype(np.float64) - np.outer(W.sum(axis=0, dtype=np.float64), baseline)
+def with_explained(
+    op: MatrixOperator, W: NDArray, H: NDArray, baseline: NDArray, *, cross: NDArray | None = None
+) -> Loadings:
+    """Put together given loadings and baseline with what they explain of ``||X||^2`` together with W.
+
+    ``cross`` is X'W where it is known.
+    """
+    cross = (op.rmatmul(W) if cross is None else cross).T.astype(np.float64)
+    cross -= np.outer(W.sum(axis=0, dtype=np.float64), baseline)
     explained = 2 * np.sum(H * cross) - np.sum((H @ H.T) * sum_of_products(W, W))
     if baseline.any():
         explained += 2 * baseline @ op.column_sums() - op.shape[0] * baseline @ baseline
@@ -107,22 +116,40 @@ def root_mean_square(W: NDArray) -> float:
     return float(np.sqrt(np.einsum("ij,ij->", W, W, dtype=np.float64) / W.size))
 
 
-def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float) -> None:
-    """Update W in place by one sweep, and restart programs that died."""
-    C, G, offset = descend_usages(op, W, loadings, penalty=penalty, n_sweeps=1, tol=0)
-    _revive(W, C, G, offset)
+@dataclass(frozen=True)
+class UsageSweeps:
+    """Coordinate descent on ``1/2 w G w' - w (c - offset)`` over rows w >= 0, and the exact end of it where asked."""
+
+    gram: NDArray
+    offset: NDArray
+    dtype: np.dtype
+    n_sweeps: int = 1
+    tol: float = 0.0
+    exact: bool = False
+
+    def __call__(self, C: NDArray, W: NDArray) -> None:
+        """Update rows of W in place from those of C."""
+        G, offset = self.gram.astype(self.dtype), self.offset.astype(self.dtype)
+        hals_rows(W, C, G, offset, self.n_sweeps, self.dtype.type(self.tol), 0, W.shape[0])
+        if self.exact:
+            finish_rows(W, C, self.gram, offset.astype(np.float64), 0, W.shape[0])
 
 
-def descend_usages(
-    op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float | NDArray, n_sweeps: int, tol: float
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Coordinate descent on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` over W >= 0, in place."""
-    H, dtype = loadings.H, W.dtype
-    G = (H @ H.T).astype(dtype)
-    offset = (penalty + loadings.baseline @ H.T).astype(dtype)
-    C = op.matmul(H.T.astype(dtype))
-    for_blocks(lambda start, stop: hals_rows(W, C, G, offset, n_sweeps, dtype.type(tol), start, stop), W.shape[0])
-    return C, G, offset
+def sweeps_of(loadings: Loadings, dtype: np.dtype, *, penalty: float | NDArray, **options: Any) -> UsageSweeps:
+    """Return the sweeps on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` over W >= 0."""
+    H = loadings.H
+    return UsageSweeps(H @ H.T, penalty + loadings.baseline @ H.T, dtype, **options)
+
+
+def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float) -> NDArray:
+    """Update W in place by one sweep, restart programs that died, and return X'W."""
+    sweeps, Ht = sweeps_of(loadings, W.dtype, penalty=penalty), loadings.H.T.astype(W.dtype)
+    cross = op.through(Ht, W, sweeps)
+    if W.any(axis=0).all():
+        return cross
+    G, offset = sweeps.gram.astype(W.dtype), sweeps.offset.astype(W.dtype)
+    _revive(W, op.matmul(Ht), G, offset)
+    return op.rmatmul(W)
 
 
 def update_by_multiplication(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
@@ -164,8 +191,8 @@ def alternate(
     """
     errors: list[float] = []
 
-    def step() -> Loadings:
-        loadings = fit_loadings(op, W, intercept=intercept)
+    def step(cross: NDArray | None = None) -> Loadings:
+        loadings = fit_loadings(op, W, intercept=intercept, cross=cross)
         unit_rows(W, loadings.H)
         errors.append(error_of(squared_norm, loadings))
         on_sweep(errors[-1])
@@ -173,8 +200,7 @@ def alternate(
 
     loadings = step()
     for _ in range(max_iter):
-        update_usages(op, W, loadings)
-        loadings = step()
+        loadings = step(update_usages(op, W, loadings))
         if abs(errors[-2] - errors[-1]) <= tol * errors[-1]:
             return Fit(W, loadings, converged=True)
     return Fit(W, loadings, converged=False)
@@ -188,12 +214,39 @@ def solve_usages(
     The penalty (of all programs, or one of each) holds for rows of H with unit norm, whatever their norm is; ``start``
     is overwritten.
     """
-    W = np.zeros((op.shape[0], loadings.H.shape[0]), dtype=op.dtype) if start is None else start
-    H, norms = loadings.H.copy(), np.linalg.norm(loadings.H, axis=1)
-    unit_rows(W, H)
-    unit = Loadings(H, loadings.baseline, 0.0)
-    C, _, offset = descend_usages(op, W, unit, penalty=penalty, n_sweeps=NNLS_SWEEPS, tol=NNLS_TOL)
-    G = H @ H.T
-    for_blocks(lambda first, stop: finish_rows(W, C, G, offset.astype(np.float64), first, stop), W.shape[0])
-    W /= np.where(norms > 0, norms, 1).astype(W.dtype)
-    return W
+    problem = _UnitProblem(op, loadings, penalty, start)
+    C = op.matmul(problem.Ht)
+    for_blocks(lambda first, stop: problem.sweeps(C[first:stop], problem.W[first:stop]), len(C))
+    return problem.usages()
+
+
+def solve_usages_and_cross(
+    op: MatrixOperator, loadings: Loadings, *, penalty: float | NDArray, start: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Return the usages of ``solve_usages``, and X'W."""
+    problem = _UnitProblem(op, loadings, penalty, start)
+    cross = op.through(problem.Ht, problem.W, problem.sweeps)
+    return problem.usages(), cross / problem.norms.astype(cross.dtype)
+
+
+class _UnitProblem:
+    """The usages of loadings that were brought to unit norm."""
+
+    def __init__(self, op: MatrixOperator, loadings: Loadings, penalty: float | NDArray, start: NDArray | None) -> None:
+        self.W = np.zeros((op.shape[0], loadings.H.shape[0]), dtype=op.dtype) if start is None else start
+        H, norms = loadings.H.copy(), np.linalg.norm(loadings.H, axis=1)
+        self.norms = np.where(norms > 0, norms, 1)
+        unit_rows(self.W, H)
+        self.Ht = H.T.astype(self.W.dtype)
+        self.sweeps = sweeps_of(
+            Loadings(H, loadings.baseline, 0.0),
+            self.W.dtype,
+            penalty=penalty,
+            n_sweeps=NNLS_SWEEPS,
+            tol=NNLS_TOL,
+            exact=True,
+        )
+
+    def usages(self) -> NDArray:
+        self.W /= self.norms.astype(self.W.dtype)
+        return self.W

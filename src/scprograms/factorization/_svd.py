@@ -44,18 +44,20 @@ def compress(
     """
     n_obs, n_vars = op.shape
     rank = min(rank, n_obs, n_vars)
-    onto_longer, onto_shorter = (op.matmul, op.rmatmul) if n_obs >= n_vars else (op.rmatmul, op.matmul)
-    basis = _orthonormal(rng.standard_normal((min(n_obs, n_vars), rank)).astype(op.dtype))
-    longer = onto_longer(basis)
+    basis = starting_basis(op.shape, rank, op.dtype, rng=rng)
+    gram = op.gram() if n_obs >= n_vars else None
+    visit = _ByProducts(op) if gram is None else _ByGram(op, gram)
+    visit.at(basis)
     captured, n_iter = -np.inf, 0
     while n_iter < MAX_POWER_ITERATIONS:
         n_iter += 1
-        basis = _orthonormal(onto_shorter(longer))
-        longer = onto_longer(basis)
-        previous, (energies, rotation) = captured, _ritz(longer)
-        captured = float(energies[:n_leading].sum())
+        basis = _orthonormal(visit.onward())
+        visit.at(basis)
+        previous, captured = captured, float(visit.energies()[0][:n_leading].sum())
         if captured - previous <= tol * max(total - captured, 0.0) or rank == min(n_obs, n_vars):
             break
+    longer, (energies, rotation) = visit.longer(), visit.energies()
+    del visit
     singular_values = np.sqrt(np.maximum(energies, 0))
     rotation = rotation.astype(op.dtype)
     longer, basis = longer @ rotation, basis @ rotation
@@ -66,11 +68,62 @@ def compress(
     return Compression(basis * scale, longer * inverse.astype(op.dtype), singular_values, n_iter)
 
 
+def starting_basis(shape: tuple[int, int], rank: int, dtype: np.dtype, *, rng: np.random.Generator) -> NDArray:
+    """Return the random basis of the shorter side that the iteration starts from."""
+    return _orthonormal(rng.standard_normal((min(shape), min(rank, *shape))).astype(dtype))
+
+
+class _ByProducts:
+    """A step of the iteration by two products with X, or by one reading of it."""
+
+    def __init__(self, op: MatrixOperator) -> None:
+        self._op, self._tall = op, op.shape[0] >= op.shape[1]
+
+    def at(self, basis: NDArray) -> None:
+        if self._tall:
+            self._longer, self.onward = self._op.cross(basis)
+        else:
+            longer = self._longer = self._op.rmatmul(basis)
+            self.onward = lambda: self._op.matmul(longer)
+        self._energies: tuple[NDArray, NDArray] | None = None
+
+    def energies(self) -> tuple[NDArray, NDArray]:
+        if self._energies is None:
+            self._energies = _ritz(sum_of_products(self._longer, self._longer))
+        return self._energies
+
+    def longer(self) -> NDArray:
+        return self._longer
+
+
+class _ByGram:
+    """The same step by X'X; X itself is read once more, at the end."""
+
+    def __init__(self, op: MatrixOperator, gram: NDArray) -> None:
+        self._op, self._gram = op, gram
+
+    def at(self, basis: NDArray) -> None:
+        self._basis, self._image = basis, self._gram @ basis.astype(np.float64)
+        self._longer: NDArray | None = None
+
+    def onward(self) -> NDArray:
+        return self._image.astype(self._basis.dtype)
+
+    def energies(self) -> tuple[NDArray, NDArray]:
+        if self._longer is None:
+            return _ritz(self._basis.T.astype(np.float64) @ self._image)
+        return _ritz(sum_of_products(self._longer, self._longer))
+
+    def longer(self) -> NDArray:
+        self._longer = self._op.matmul(self._basis)
+        return self._longer
+
+
 def _orthonormal(A: NDArray) -> NDArray:
     # In float64: single precision would lose the directions below 1e-4 of the largest singular value.
     return linalg.qr(A.astype(np.float64), mode="economic", overwrite_a=True, check_finite=False)[0].astype(A.dtype)
 
 
-def _ritz(Y: NDArray) -> tuple[NDArray, NDArray]:
-    energies, rotation = linalg.eigh(sum_of_products(Y, Y), check_finite=False)
+def _ritz(gram: NDArray) -> tuple[NDArray, NDArray]:
+    energies, rotation = linalg.eigh(gram, check_finite=False)
     return energies[::-1], rotation[:, ::-1]

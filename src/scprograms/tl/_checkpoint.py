@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from scprograms import _validate
+from scprograms import _store_lazy, _validate
 from scprograms._files import atomic_path
 
 if TYPE_CHECKING:
@@ -29,7 +29,17 @@ FORMAT = 1
 
 
 def digest(matrix: _validate.Matrix, options: dict[str, Any]) -> str:
-    """Return a hash of every value of a matrix, its shape, type and format, and of some arguments."""
+    """Return a hash of every value of a matrix, its shape, type and format, and of some arguments.
+
+    A dask array is read once: the hash is that of its chunks' hashes.
+    """
+    if _store_lazy.is_lazy(matrix):
+        import dask
+
+        hashed = dask.delayed(digest, pure=False, traverse=False)
+        chunks = dask.compute(*(hashed(block, {}) for block in matrix.to_delayed().ravel()))
+        whole = {"format": FORMAT, "chunks": [list(map(int, sizes)) for sizes in matrix.chunks], "options": options}
+        return hashlib.blake2b(json.dumps([whole, chunks], sort_keys=True).encode(), digest_size=16).hexdigest()
     found = hashlib.blake2b(digest_size=16)
     parts = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(matrix) else (matrix,)
     about = {

@@ -61,7 +61,9 @@ def consensus(
     Parameters
     ----------
     adata
-        Cells x genes.
+        Cells x genes. The matrix may be a dask array in chunks of cells (as from ``anndata.experimental.read_lazy``),
+        or in the file of a backed AnnData: it is then never loaded as a whole, but read 4 to 9 times per run,
+        a few chunks at a time, on the scheduler or cluster that dask is set to use.
     n_programs
         Number of programs.
     method
@@ -119,8 +121,8 @@ def consensus(
     Raises
     ------
     TypeError
-        If ``adata`` is no AnnData or is backed, the matrix is no numpy array or scipy matrix of real numbers, or an
-        argument has the wrong type.
+        If ``adata`` is no AnnData, the matrix is no numpy, scipy or dask array of real numbers, it is in a file by
+        column, or an argument has the wrong type.
     ValueError
         If the matrix is empty, has NaN or infinite values, no signal or, but for semi-NMF, negative values; if an
         argument is out of range, ``density_threshold`` leaves too few programs, or ``checkpoint`` is used without an

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms import _keys, _store, _validate
+from scprograms import _keys, _store, _store_lazy, _validate
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -61,7 +61,12 @@ def read_screen(
 
 
 def check_non_negative(screen: Screen, *, layer: str | None, method: str) -> None:
-    """Refuse negative expression on behalf of a method that has no signed loadings."""
+    """Refuse negative expression on behalf of a method that has no signed loadings.
+
+    Of a dask array the fit itself does so, when it has read the values.
+    """
+    if _store_lazy.is_lazy(screen.matrix):
+        return
     values = screen.matrix.data if sparse.issparse(screen.matrix) else screen.matrix
     if values.min(initial=0) < 0:
         msg = (
@@ -75,10 +80,14 @@ def check_non_negative(screen: Screen, *, layer: str | None, method: str) -> Non
 def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None = None) -> _validate.Matrix:
     """Return the matrix to factorize into so many programs, if any, after a look at whether it can be meant."""
     _store.check_adata(adata)
-    matrix = _store.read_matrix(adata, layer=layer)
+    matrix = _store_lazy.read_matrix(adata, layer=layer)
     if n_programs is not None:
         _check_memory(adata, n_programs)
-    _validate.warn_about_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
+    where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
+    if _store_lazy.is_lazy(matrix):
+        _store_lazy.warn_about_counts_in_head(matrix, where)
+        return matrix
+    _validate.warn_about_counts(matrix, where)
     n_empty = int(_validate.empty_rows(matrix).sum())
     if n_empty:
         _validate.warn(

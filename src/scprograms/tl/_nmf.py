@@ -42,7 +42,9 @@ def nmf(
     Parameters
     ----------
     adata
-        Cells x genes.
+        Cells x genes. The matrix may be a dask array in chunks of cells (as from ``anndata.experimental.read_lazy``),
+        or in the file of a backed AnnData: it is then never loaded as a whole, but read once per sweep, a few
+        chunks at a time, on the scheduler or cluster that dask is set to use; only with ``solver="hals"``.
     n_programs
         Number of programs.
     layer
@@ -95,8 +97,8 @@ def nmf(
     Raises
     ------
     TypeError
-        If ``adata`` is no AnnData or is backed, the matrix is no numpy array or scipy matrix of real numbers, or an
-        argument has the wrong type.
+        If ``adata`` is no AnnData, the matrix is no numpy, scipy or dask array of real numbers, it is in a file by
+        column, or an argument has the wrong type.
     ValueError
         If the matrix is empty, has negative, NaN or infinite values or no signal, or an argument is out of range.
     KeyError

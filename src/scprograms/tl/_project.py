@@ -51,7 +51,8 @@ def project(
     Parameters
     ----------
     adata
-        Cells x genes, to project. Gene names must be unique.
+        Cells x genes, to project. Gene names must be unique. The matrix may be a dask array in chunks of cells, or in
+        the file of a backed AnnData: it is then read twice, a few chunks at a time.
     reference
         Factorized cells x genes. Gene names must be unique.
     key
@@ -87,7 +88,7 @@ def project(
     Raises
     ------
     TypeError
-        If ``adata`` or ``reference`` is no AnnData, or the matrix is no numpy array or scipy matrix of real numbers.
+        If ``adata`` or ``reference`` is no AnnData, or the matrix is no numpy, scipy or dask array of real numbers.
     ValueError
         If fewer than half of the genes of the fit are in ``adata``, gene names are not unique, or the matrix is empty
         or has NaN or infinite values or no signal.

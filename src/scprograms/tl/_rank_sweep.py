@@ -53,7 +53,8 @@ def rank_sweep(
     Parameters
     ----------
     adata
-        Cells x genes.
+        Cells x genes. The matrix may be a dask array in chunks of cells, or in the file of a backed AnnData, as for
+        :func:`scprograms.tl.semi_nmf`.
     n_programs
         Numbers of programs to compare. Duplicates count once.
     method
@@ -102,7 +103,7 @@ def rank_sweep(
     Raises
     ------
     TypeError
-        If ``adata`` is no AnnData or is backed, or an argument has the wrong type.
+        If ``adata`` is no AnnData, a file holds its matrix by column, or an argument has the wrong type.
     ValueError
         If the matrix is empty, has NaN or infinite values, no signal or, for NMF and orthogonal NMF, negative values;
         if ``n_programs`` is empty or, for orthogonal NMF, larger than the number of cells or of genes with a signal; or
