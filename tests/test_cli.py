@@ -35,6 +35,8 @@ GO = SHARED / "genesets" / "GO_Biological_Process_2021.enrichr.gmt"
 FIGURES = {
     "usage_heatmap",
     "program_boxplot",
+    "effects_dotplot",
+    "calibration",
     "loading_heatmap",
     "loading_clustermap",
     "enrichment_dotplot",
@@ -60,7 +62,8 @@ def files(tmp_path_factory):
 def result(files):
     """The results of one complete run."""
     out = files / "out"
-    code = main(arguments(files, out, "--subset-obs", "good", "--batch", "batch", "--min-genes", "5"))
+    options = ["--batch", "batch", "--min-genes", "5", "--replicate", "guide", "--strata", "batch"]
+    code = main(arguments(files, out, "--subset-obs", "good", *options))
     assert code == 0
     return out
 
@@ -108,7 +111,7 @@ def test_run_writes_everything(result):
         "programs.h5ad",
         "programs.xlsx",
         "report.html",
-        "differences_to_control.csv",
+        "perturbation_effects.csv",
         "top_genes",
         "figures",
     }
@@ -141,8 +144,64 @@ def test_report_tells_numbers_that_are_right(result):
     assert f"{int((anova['q'] <= 0.05).sum())} of 6 programs differ between the 6 groups" in page
     assert f"Kept {adata.n_obs:,} of 700 cells: cells where good is true." in page
     assert "a panel of" in page
-    assert "guide with" in page
+    assert "analysis of variance with guide as the unit" in page
+    assert "they were not used as replicates" not in page
     assert "scprograms run" in page
+    effects = get.effects(adata, "perturbation")
+    n_found = int((effects["q"] <= 0.05).sum())
+    assert n_found > 0
+    assert f"{n_found} of {len(effects)} effects have q" in page
+    summary = get.calibration(adata, "perturbation", what="summary").iloc[0]
+    assert f"λ is {summary['lambda']:.2f} (95" in page
+    for name in get.programs(adata).var["name"]:
+        assert page.count(html.escape(name)) >= 2
+
+
+def test_replicates_and_strata_reach_every_test(result):
+    adata = ad.read_h5ad(result / "programs.h5ad")
+    assert set(get.anova(adata, "perturbation")["method"]) == {"replicate"}
+    params = adata.uns["semi_nmf"]["effects_params"]["perturbation"]
+    assert (params["method"], params["replicate"], params["strata"]) == ("replicate", "guide", "batch")
+    summary = get.calibration(adata, "perturbation", what="summary").iloc[0]
+    assert (summary["replicate"], summary["strata"], summary["is_of_effects"]) == ("guide", "batch", True)
+    again = scp.tl.perturbation_effects(
+        adata, "perturbation", "non-targeting", replicate="guide", strata="batch", copy=True
+    )
+    table = pd.read_csv(result / "perturbation_effects.csv", dtype={"perturbation": str})
+    pd.testing.assert_frame_equal(get.effects(again, "perturbation"), table, check_dtype=False, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_without_replicates_cells_are_tested_with_a_caution(files, tmp_path, capsys):
+    assert main([word for word in arguments(files, tmp_path, "--strata", "batch") if word != "--quiet"]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note:" in line]
+    assert ["--replicate guide makes them the unit" in note for note in notes] == [True]
+    adata = ad.read_h5ad(tmp_path / "programs.h5ad")
+    assert set(get.anova(adata, "perturbation")["method"]) == {"anova"}
+    params = adata.uns["semi_nmf"]["effects_params"]["perturbation"]
+    assert (params["method"], params["strata"]) == ("permutation", "batch")
+    assert "calibration" not in adata.uns["semi_nmf"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "permutation of the labels of the cells, within batch" in page
+    assert "guide with 27 levels" in page
+    assert "batch with" not in page  # it is a stratum
+    assert "they were not used as replicates in the test" in page
+    assert "Does the test hold?" not in page
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_few_control_guides_are_noted(files, tmp_path, capsys):
+    adata = ad.read_h5ad(files / "screen.h5ad")
+    guides = adata.obs["guide"].astype(str)
+    control = adata.obs["perturbation"] == "non-targeting"
+    adata.obs["guide"] = guides.where(~control, guides.str.replace(r"\d+$", lambda m: str(int(m[0]) % 3), regex=True))
+    adata.write_h5ad(tmp_path / "in.h5ad")
+    argv = ["run", str(tmp_path / "in.h5ad"), "--groupby", "perturbation", "--control", "non-targeting", "-k", "6"]
+    assert main([*argv, "--replicate", "guide", "-o", str(tmp_path / "out")]) == 0
+    assert "could not be tried on the control alone" in capsys.readouterr().err
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Does the test hold?" not in page
+    assert "scp.tl.calibrate" not in page
 
 
 def test_notebook_code_of_the_report_gives_the_same_programs(result, files, monkeypatch):
@@ -156,6 +215,11 @@ def test_notebook_code_of_the_report_gives_the_same_programs(result, files, monk
     pd.testing.assert_series_equal(
         get.anova(space["adata"], "perturbation")["q"], get.anova(adata, "perturbation")["q"], rtol=1e-3
     )
+    one, two = (get.effects(data, "perturbation") for data in (space["adata"], adata))
+    np.testing.assert_allclose(one["log10_p"], two["log10_p"], rtol=1e-2, atol=1e-3)
+    one, two = (get.calibration(data, "perturbation", what="summary") for data in (space["adata"], adata))
+    np.testing.assert_allclose(one["lambda"], two["lambda"], rtol=1e-2)
+    assert get.programs(space["adata"]).var["name"].tolist() == get.programs(adata).var["name"].tolist()
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -185,6 +249,14 @@ def test_demo_finds_what_it_planted(tmp_path, capsys):
     correlations, partner = _demo.match_programs(adata.obsm["true_usages"], adata.obsm["X_semi_nmf"])
     table = _demo.recovery_table(adata, correlations, partner)
     assert (table.loc[table["kind"] == "activity", "correlation"] > 0.7).all()
+    effects = get.effects(adata, "perturbation")
+    assert effects["n_replicates"].min() > 1  # guides are the unit
+    n_found = effects.loc[effects["program"].isin(table["found"]), "q"].le(0.05).sum()
+    wrong_way = n_found - table["detected"].sum() - table["others_detected"].sum()
+    assert 0 <= wrong_way <= table["perturbations"].sum() - table["right_way"].sum()
+    assert table["detected"].sum() > 2
+    assert table["others"].sum() + table["perturbations"].sum() == len(effects)
+    assert f"{table['detected'].sum()} are detected" in page
     # The files that the demo leaves are the input of the run that it tells to repeat.
     again = ["run", str(out / "demo_screen.h5ad"), "--groupby", "perturbation", "--control", "non-targeting"]
     again += ["-k", "8", "--gene-sets", str(out / "demo_gene_sets.gmt"), "-o", str(tmp_path / "again"), "--quiet"]
@@ -313,6 +385,9 @@ BAD = {
     "unknown control (48)": (["{run}", "--control", "NTC"], "'NTC' is no level of 'perturbation'. There: "),
     "unknown layer (36)": (["{run}", "--layer", "raw"], "is no layer. There: none"),
     "unknown batch": (["{run}", "--batch", "lane"], "'lane' is no column of .obs"),
+    "unknown replicate": (["{run}", "--replicate", "grna"], "--replicate='grna' is no column of .obs"),
+    "unknown stratum": (["{run}", "--strata", "batch", "lane"], "--strata='lane' is no column of .obs"),
+    "replicate in two groups": (["{run}", "--replicate", "batch"], "replicate"),
     "not boolean": (["{run}", "--subset-obs", "guide"], "is not true or false everywhere"),
     "k = 0 (23)": (["{run}", "-k", "0"], "'0' is not a whole number of at least 1"),
     "k = 2.5 (24)": (["{run}", "-k", "2.5"], "'2.5' is not a whole number"),
@@ -510,13 +585,20 @@ def test_version_and_module(capsys, monkeypatch):
 def test_interferon_response_is_lost_in_papalexi(tmp_path):
     argv = ["run", str(PAPALEXI), "--groupby", "perturbation", "--control", "non-targeting", "-k", "20"]
     argv += ["--subset-obs", "guide_confident", "--gene-sets", str(GO), "--n-genes", "30", "--min-size", "5"]
+    argv += ["--replicate", "guide", "--strata", "bio_rep"]
     assert main([*argv, "-o", str(tmp_path / "out"), "--quiet"]) == 0
     adata = ad.read_h5ad(tmp_path / "out" / "programs.h5ad")
     assert adata.shape == (16_192, 299)
     program = get.anova(adata, "perturbation")["eta_squared"].idxmax()
-    table = pd.read_csv(tmp_path / "out" / "differences_to_control.csv").set_index(["program", "group"])["difference"]
+    effects = pd.read_csv(tmp_path / "out" / "perturbation_effects.csv").set_index(["program", "perturbation"])
+    table = effects["effect"]
     strongest = table[program].abs().nlargest(4)
     assert set(strongest.index) == {"IFNGR1", "IFNGR2", "JAK2", "STAT1"}
+    assert (effects.loc[program].loc[strongest.index, "q"] < 1e-10).all()
+    assert effects.loc[program].loc[strongest.index, "n_replicates"].tolist() == [4] * 4
+    summary = get.calibration(adata, "perturbation", what="summary").iloc[0]
+    assert summary["lambda_low"] < 1 < summary["lambda_high"]
+    assert summary["n_hits"] == 0
     end = "down" if table[program][strongest.index].min() > 0 else "up"
     genes = get.top_genes(adata, direction=end, n_genes=5)[program]
     assert {"STAT1", "PSMB9", "UBE2L6"} <= set(genes)

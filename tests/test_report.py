@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
-from scprograms import _files, get, report
+from scprograms import _files, get, report, tl
 from scprograms.report import _excel
-from scprograms.report._differences import differences_to_control, strongest
+from scprograms.report._effects import calibration_in_words, strongest
 from scprograms.report._format import enumerate_names, format_difference, format_q
 
 
@@ -26,7 +26,16 @@ def analysed_screen(**columns):
     adata = factorized_screen()
     table = add_anova(adata).assign(eta_squared=[np.nan, 0.01, 0.02, 0.3], n_groups=6, **columns)
     adata.uns["semi_nmf"]["anova"]["perturbation"] = table
+    tl.perturbation_effects(adata, "perturbation", CONTROL, n_jobs=1)
     return adata
+
+
+def add_guides(adata, n=8):
+    """Name guides, n of each perturbation, and run the tests that need them."""
+    number = adata.obs.groupby("perturbation", observed=True).cumcount() % n
+    adata.obs["guide"] = [f"{group}_{i}" for group, i in zip(adata.obs["perturbation"], number, strict=True)]
+    tl.perturbation_effects(adata, "perturbation", CONTROL, replicate="guide")
+    tl.calibrate(adata, "perturbation", CONTROL, replicate="guide", n_splits=4, group_size=2)
 
 
 @pytest.fixture(scope="module")
@@ -166,32 +175,9 @@ def test_a_killed_run_leaves_old_files_and_frees_the_folder(tmp_path):  # row 81
 # --- numbers -------------------------------------------------------------------------------------------------------
 
 
-def test_differences_equal_cohens_d(screen):
-    table = differences_to_control(screen, "perturbation", CONTROL, key="semi_nmf")
-    usages, groups = get.usages(screen), screen.obs["perturbation"]
-    for row in table.sample(8, random_state=0).itertuples():
-        one = usages.loc[groups == row.group, row.program].to_numpy(dtype=np.float64)
-        two = usages.loc[groups == CONTROL, row.program].to_numpy(dtype=np.float64)
-        pooled = np.sqrt(
-            (np.sum((one - one.mean()) ** 2) + np.sum((two - two.mean()) ** 2)) / (len(one) + len(two) - 2)
-        )
-        assert row.difference == pytest.approx((one.mean() - two.mean()) / pooled, rel=1e-9)
-        assert (row.n_cells, row.mean_control) == (len(one), pytest.approx(two.mean()))
-    assert CONTROL not in set(table["group"])
-    assert len(table) == usages.shape[1] * (groups.nunique() - 1)
-
-
-def test_differences_without_spread_are_missing(screen):
-    adata = screen.copy()
-    adata.obsm["X_semi_nmf"][:, 0] = 1  # row 55
-    table = differences_to_control(adata, "perturbation", CONTROL, key="semi_nmf")
-    assert table.loc[table["program"] == "program_0", "difference"].isna().all()
-    assert table.loc[table["program"] == "program_1", "difference"].notna().all()
-
-
 def test_small_groups_are_never_the_strongest():
-    table = pd.DataFrame({"group": list("abcd"), "n_cells": [3, 50, 50, 50], "difference": [9.0, -2.0, 1.0, np.nan]})
-    assert strongest(table, n_top=2)["group"].tolist() == ["b", "c"]
+    table = pd.DataFrame({"name": list("abcd"), "n_cells": [3, 50, 50, 50], "effect": [9.0, -2.0, 1.0, np.nan]})
+    assert strongest(table, n_top=2)["name"].tolist() == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +206,7 @@ def test_page_needs_nothing_from_outside(screen, tmp_path):
     assert "link" not in page.tags
     assert "iframe" not in page.tags
     assert "http" not in re.sub(r'http-equiv="', "", page.html)
-    assert page.tags.count("img") == len(pictures) == 6
+    assert page.tags.count("img") == len(pictures) == 7
     assert "default-src 'none'" in page.html
 
 
@@ -234,21 +220,95 @@ def test_page_shows_both_ends_of_every_program(screen, tmp_path):
 
 def test_page_says_how_far_the_strongest_perturbation_moves_a_program(screen, tmp_path):
     page = write_page(screen, tmp_path)
-    table = differences_to_control(screen, "perturbation", CONTROL, key="semi_nmf")
+    table = get.effects(screen, "perturbation")
+    found = set()
     for program in get.usages(screen):
         top = strongest(table[table["program"] == program], n_top=1).iloc[0]
-        assert f"{top['group']} ({format_difference(top['difference'])})" in page.html
+        passed = top["q"] <= 0.05
+        found.add(passed)
+        name = f"{top['perturbation']} ({format_difference(top['effect'])})"
+        assert f'<span class="{"" if passed else "not"}">{name}</span>' in page.html
+        assert (f"under {name}" in page.html) == (passed and abs(top["effect"]) >= 0.2)
+    assert True in found
+    n_found = int((table["q"] <= 0.05).sum())
+    assert f"{n_found} of {len(table)} effects have q" in page.html
+    assert page.html.count('<td class="c found"') == n_found
+
+
+def test_page_names_no_effect_that_could_be_chance(tmp_path):
+    adata = analysed_screen()
+    table = adata.uns["semi_nmf"]["effects"]["perturbation"]
+    adata.uns["semi_nmf"]["effects"]["perturbation"] = table.assign(q=0.5)
+    page = write_page(adata, tmp_path)
+    assert "None of the 20 effects" in page.html
+    assert "used more under" not in page.html
+    assert "used less under" not in page.html
+
+
+def test_page_refuses_effects_against_something_else(screen, tmp_path):
+    adata = screen.copy()
+    tl.perturbation_effects(adata, "perturbation", "target_0", n_jobs=1)
+    with pytest.raises(ValueError, match="tested against target_0"):
+        write_page(adata, tmp_path)
+    tl.perturbation_effects(adata, "perturbation", versus="rest", n_jobs=1)
+    with pytest.raises(ValueError, match="tested against all other cells"):
+        write_page(adata, tmp_path)
+    del adata.uns["semi_nmf"]["effects"]
+    with pytest.raises(KeyError, match="perturbation_effects"):
+        write_page(adata, tmp_path)
+
+
+def test_page_shows_calibration_and_names(screen, tmp_path):
+    adata = screen.copy()
+    assert "Does the test hold?" not in write_page(adata, tmp_path).html
+    add_guides(adata)
+    tl.annotate_programs(adata)
+    pictures = report.write_figures(adata, "perturbation", tmp_path, control=CONTROL, formats=("png",))
+    assert {"effects_dotplot", "calibration"} < {picture.name for picture in pictures}
+    page = write_page(adata, tmp_path, pictures=pictures)
+    summary = get.calibration(adata, "perturbation", what="summary").iloc[0]
+    assert f"λ is {summary['lambda']:.2f} (95" in page.html
+    assert f"{summary['lambda_low']:.2f} to {summary['lambda_high']:.2f})" in page.html
+    assert "the 8 non-targeting guides were put into random groups of 2" in page.html
+    assert "t test between levels of guide" in page.html
+    text = "".join(page.text)
+    for name in adata.uns["semi_nmf"]["programs"]["name"]:
+        assert text.count(name) >= 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.9, 1.3, "the interval holds 1"),
+        (0.5, 1.3, "the interval is wide"),
+        (1.05, 1.3, "a little too much"),
+        (1.2, 1.5, "the test finds too much"),
+        (0.6, 0.9, "the test is careful"),
+        (np.nan, np.nan, "it says little"),
+    ],
+)
+def test_lambda_is_told_in_words(screen, low, high, verdict):
+    adata = screen.copy()
+    add_guides(adata)
+    summary = adata.uns["semi_nmf"]["calibration_summary"]["perturbation"]
+    adata.uns["semi_nmf"]["calibration_summary"]["perturbation"] = summary.assign(lambda_low=low, lambda_high=high)
+    words = " ".join(calibration_in_words(adata, "perturbation", key="semi_nmf"))
+    assert verdict.lower() in words.lower()
+    assert "in another way" not in words
+    with pytest.warns(UserWarning, match="guide"):
+        tl.perturbation_effects(adata, "perturbation", CONTROL, n_jobs=1)
+    assert "in another way" in " ".join(calibration_in_words(adata, "perturbation", key="semi_nmf"))
 
 
 def test_page_warns_about_cells_as_replicates(screen, tmp_path):
     text = " ".join(write_page(screen, tmp_path).text)
-    assert "takes every cell as an independent replicate" in text
+    assert "take every cell as an independent replicate" in text
     assert "no column that tells guides or replicates apart" in text
     adata = screen.copy()
     adata.obs["guide_id"] = pd.Categorical([f"g{i % 9}" for i in range(adata.n_obs)])
     text = " ".join(write_page(adata, tmp_path).text)
     assert "guide_id with 9 levels" in text
-    assert "they were not used in the test" in text
+    assert "they were not used as replicates in the test" in text
 
 
 def test_page_says_which_test_was_made_and_what_it_left_out(tmp_path):
@@ -260,7 +320,7 @@ def test_page_says_which_test_was_made_and_what_it_left_out(tmp_path):
     adata = analysed_screen(method="replicate", unused_replicates="")
     text = " ".join(write_page(adata, tmp_path).text)
     assert "analysis of variance with guides or replicates as the unit" in text
-    assert "takes guides or replicates as the unit" in text
+    assert "take guides or replicates as the unit" in text
     assert "every cell as an independent replicate" not in text
 
 
@@ -269,6 +329,7 @@ def test_page_takes_names_as_text(screen, tmp_path):
     bad = "<script>alert(1)</script>"
     adata.var_names = [f"{bad}{i}" for i in range(adata.n_vars)]
     adata.obs["perturbation"] = adata.obs["perturbation"].cat.rename_categories({"target_0": f'"><img src=x {bad}'})
+    tl.perturbation_effects(adata, "perturbation", CONTROL, n_jobs=1)
     table = get.enrichment(adata)
     adata.uns["semi_nmf"] = {**adata.uns["semi_nmf"], "enrichment": table.assign(term=bad, genes=bad)}
     page = write_page(adata, tmp_path, title=bad, notes=[bad], steps=[bad], parameters={bad: bad}, repeat={bad: bad})
@@ -282,7 +343,7 @@ def test_page_without_gene_sets_or_significant_programs(tmp_path):
     text = " ".join(page.text)
     assert "0 of 4 programs differ" in text
     assert "No program is told apart from chance" in text
-    assert "Top term" not in text
+    assert "top term" not in text
 
 
 def test_page_refuses_what_was_not_tested(tmp_path):
@@ -312,6 +373,7 @@ def test_excel_holds_the_tables(screen, tmp_path):
         "Significant Factors",
         "Pathway Enrichment",
         "Top Pathways",
+        "Perturbation Effects",
         "Parameters",
         "Versions",
     ]
@@ -320,6 +382,9 @@ def test_excel_holds_the_tables(screen, tmp_path):
     assert sheets["W_ANOVA"]["q"].iloc[0] == ""  # not defined
     np.testing.assert_allclose(sheets["W_ANOVA"]["log10_p"].iloc[1:].astype(float), anova["log10_p"].iloc[1:])
     assert sheets["Significant Factors"]["program"].tolist() == ["program_3", "program_2", "program_1"]
+    effects = get.effects(screen, "perturbation")
+    assert sheets["Perturbation Effects"]["perturbation"].tolist() == effects["perturbation"].tolist()
+    np.testing.assert_allclose(sheets["Perturbation Effects"]["q"], effects["q"], rtol=1e-12)
     terms = get.enrichment(screen)
     assert len(sheets["Pathway Enrichment"]) == len(terms)
     np.testing.assert_allclose(sheets["Pathway Enrichment"]["p"], terms["p"], rtol=1e-12)
@@ -328,6 +393,22 @@ def test_excel_holds_the_tables(screen, tmp_path):
     assert best.groupby(["program", "direction"]).size().max() <= 3
     assert [sheets["Parameters"].iloc[0, 0], int(sheets["Parameters"].iloc[0, 1])] == ["k", 4]
     assert "anndata" in set(sheets["Versions"]["software"])
+
+
+def test_excel_holds_names_and_calibration(screen, tmp_path):
+    adata = screen.copy()
+    add_guides(adata)
+    tl.annotate_programs(adata)
+    report.write_excel(adata, "perturbation", tmp_path / "programs.xlsx")
+    sheets = pd.read_excel(tmp_path / "programs.xlsx", sheet_name=None, index_col=None)
+    names = adata.uns["semi_nmf"]["programs"]["name"]
+    for sheet in ("W_ANOVA", "Significant Factors", "Perturbation Effects"):
+        table = sheets[sheet]
+        assert table["name"].tolist() == names[table["program"]].tolist()
+    found = sheets["Calibration"].set_index("quantity")["value"]
+    summary = get.calibration(adata, "perturbation", what="summary").iloc[0]
+    assert found["lambda"] == pytest.approx(summary["lambda"], rel=1e-12)
+    assert found["replicate"] == "guide"
 
 
 def test_excel_never_runs_or_links_what_a_name_holds(screen, tmp_path):
@@ -369,7 +450,8 @@ def test_template_is_part_of_the_package():
 
 
 def test_import_is_light():
-    code = "import sys, scprograms.report, scprograms.cli; print(*sorted(sys.modules))"
+    code = "import sys, anndata; before = set(sys.modules); import scprograms.report, scprograms.cli; "
+    code += "print(*sorted(set(sys.modules) - before))"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
     heavy = {"scanpy", "matplotlib.pyplot", "xlsxwriter", "jinja2", "gseapy", "seaborn", "torch"}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms import get, report, tl
 from scprograms._files import atomic_path, staged_folder
-from scprograms.report._differences import differences_to_control
 from scprograms.report._format import plural
 
 from ._cell_cycle import cell_cycle_genes
@@ -20,14 +19,15 @@ from ._journal import InputError, Journal, explained, peak_memory_gib
 from ._pictures import qc_picture, umap_picture
 from ._prepare import prepare, read_screen
 from ._recipe import notebook_code
+from ._tests import KEY, MAX_Q, calibrate, test_effects, test_programs
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from anndata import AnnData
 
-KEY, MAX_Q, N_TOP_GENES = "semi_nmf", 0.05, 100
-N_STEPS = 8
+N_TOP_GENES = 100
+N_STEPS = 10
 _OWN_FILES = ("top_genes/program_*_top*_genes*.csv", "figures/*.png", "figures/*.pdf")
 _NOT_PARAMETERS = {"argv", "command", "debug", "quiet"}
 
@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
     tell(options, journal)
 
 
-def results_folder(out: Path) -> Any:
+def results_folder(out: Path, *, replaces: Iterable[str] = _OWN_FILES) -> Any:
     """Return the staged folder for results, or say why there can be none."""
     for path in (out, *out.parents):
         if path.exists():
@@ -63,7 +63,7 @@ def results_folder(out: Path) -> Any:
     except OSError as error:
         msg = f"--out={str(out)!r} cannot be written to: {error.strerror or error}."
         raise InputError(msg) from error
-    return staged_folder(out, replaces=_OWN_FILES)
+    return staged_folder(out, replaces=replaces)
 
 
 def check_gene_sets(options: Namespace) -> Any:
@@ -96,7 +96,11 @@ def analyse(
     with journal.step("factorization"):
         factorize(adata, options, journal, mask_var=chosen["mask_var"])
     with journal.step("analysis of variance"):
-        test(adata, options, journal)
+        test_programs(adata, options, journal)
+    with journal.step("effects of perturbations"):
+        test_effects(adata, options, journal)
+    with journal.step("calibration"):
+        chosen["calibrated"] = calibrate(adata, options, journal)
     with journal.step("enrichment"):
         chosen["n_genes"] = enrich(adata, options, journal, gene_sets)
     with journal.step("figures"):
@@ -111,8 +115,8 @@ def analyse(
     parameters = {name: value for name, value in parameters.items() if value not in (None, [], False)}
     with journal.step("tables"):
         report.write_gene_lists(adata, stage / "top_genes", key=KEY, n_genes=N_TOP_GENES)
-        with atomic_path(stage / "differences_to_control.csv") as part:
-            differences_to_control(adata, options.groupby, options.control, key=KEY).to_csv(part, index=False)
+        with atomic_path(stage / "perturbation_effects.csv") as part:
+            get.effects(adata, options.groupby, key=KEY).to_csv(part, index=False)
         report.write_excel(adata, options.groupby, stage / "programs.xlsx", key=KEY, max_q=MAX_Q, parameters=parameters)
         write_h5ad(adata, stage / "programs.h5ad")
     with journal.step("report"):
@@ -165,29 +169,6 @@ def factorize(adata: AnnData, options: Namespace, journal: Journal, *, mask_var:
     )
 
 
-def test(adata: AnnData, options: Namespace, journal: Journal) -> None:
-    """Test the programs for differences between perturbations, and between batches where there are any."""
-    with explained():
-        tl.program_anova(adata, options.groupby, key=KEY)
-        if options.batch is not None:
-            tl.program_anova(adata, options.batch, key=KEY)
-    table = get.anova(adata, options.groupby, key=KEY)
-    n_found = int((table["q"] <= MAX_Q).sum())
-    journal.say(
-        f"Compared the usage of each program between {table['n_groups'].iloc[0]} groups of {options.groupby} by "
-        f"one-way analysis of variance: {n_found} of {len(table)} programs differ at q ≤ {MAX_Q:g}; η² is at most "
-        f"{table['eta_squared'].max():.3f}."
-    )
-    if options.batch is None:
-        return
-    batch = get.anova(adata, options.batch, key=KEY)["eta_squared"]
-    larger = batch.index[batch > table["eta_squared"]].tolist()
-    if larger:
-        journal.note(
-            f"{', '.join(larger)}: the usage differs more between levels of {options.batch} than of {options.groupby}."
-        )
-
-
 def enrich(adata: AnnData, options: Namespace, journal: Journal, gene_sets: Any) -> int | None:
     """Test gene sets on both ends of the programs; return the number of top genes that were tested."""
     if gene_sets is None:
@@ -206,13 +187,14 @@ def enrich(adata: AnnData, options: Namespace, journal: Journal, gene_sets: Any)
             max_size=options.max_size,
             organism=options.organism,
         )
+        tl.annotate_programs(adata, key=KEY)
     table = get.enrichment(adata, key=KEY)
     n_found, n_programs = int((table["q"] <= MAX_Q).sum()), table.loc[table["q"] <= MAX_Q, "program"].nunique()
     journal.say(
         f"Tested gene sets of {options.min_size} to {options.max_size} measured genes for over-representation among "
         f"the {n_genes} most raised and the {n_genes} most lowered genes of each program (hypergeometric test; "
         f"background: the {n_used:,} genes of the fit): {plural(n_found, 'term')} at q ≤ {MAX_Q:g} in "
-        f"{plural(n_programs, 'program')}."
+        f"{plural(n_programs, 'program')}. Programs are called by their best term and top genes."
     )
     if table.empty:
         journal.note("No gene set of this size shares a gene with any program: lower --min-size, or give other sets.")
@@ -234,8 +216,8 @@ def _files_written(pictures: list[report.Picture]) -> dict[str, str]:
     names = ", ".join(picture.name for picture in pictures)
     return {
         "programs.h5ad": "The data with everything that was found; read it with anndata.read_h5ad.",
-        "programs.xlsx": "The analysis of variance, the enriched terms, parameters and versions.",
-        "differences_to_control.csv": "Every perturbation x program: cells, mean usages, standardised difference.",
+        "programs.xlsx": "The tests of programs and of perturbations, the enriched terms, parameters and versions.",
+        "perturbation_effects.csv": "Every perturbation x program: effect sizes, p, q, numbers of cells and guides.",
         "top_genes/": f"The {N_TOP_GENES} most raised and the {N_TOP_GENES} most lowered (_down) genes of programs.",
         "figures/": f"Every figure as PNG and PDF: {names}.",
     }

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from scprograms import datasets, get
-from scprograms.report._differences import differences_to_control
 from scprograms.report._figures import Picture, save_picture
 from scprograms.report._format import NOTHING, format_difference, format_q
 
-from ._analysis import KEY, MAX_Q, N_STEPS, analyse, results_folder, tell
+from ._analysis import N_STEPS, analyse, results_folder, tell
 from ._h5ad import write_h5ad
 from ._journal import Journal, explained
 from ._parser import make_parser
+from ._tests import KEY, MAX_Q
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,7 +66,7 @@ def _as_run(options: Namespace) -> Namespace:
     argv = ["run", str(options.out / SCREEN), "--groupby", "perturbation", "--control", CONTROL]
     argv += ["-k", str(options.n_programs or options.n_planted), "--l1", str(options.l1), "--init", options.init]
     argv += ["--random-state", str(options.random_state), "--gene-sets", str(options.out / GENE_SETS)]
-    argv += ["--batch", "batch", "-o", str(options.out)]
+    argv += ["--batch", "batch", "--replicate", "guide", "--strata", "batch", "-o", str(options.out)]
     argv += ["--center", options.center] if options.center else []
     argv += ["--n-jobs", str(options.n_jobs)] if options.n_jobs else []
     argv += [f"--{name}" for name in ("scale", "umap", "quiet", "debug") if getattr(options, name)]
@@ -107,27 +107,30 @@ def _recovery(adata: AnnData, stage: Path, journal: Journal) -> list[dict[str, A
             f"{n_found} of {len(planted)} planted programs were found: their usages correlate with those of a found "
             f"program by {FOUND} or more (mean over all {rows['correlation'].mean():.3f}, smallest "
             f"{rows['correlation'].min():.3f}).",
-            f"Perturbations move {len(moved)} of the planted programs; {int(moved['differs'].sum())} of the programs "
-            f"matched to them differ between perturbations at q ≤ {MAX_Q:g}. {int(moved['right_way'].sum())} of the "
-            f"{int(moved['perturbations'].sum())} planted effects have the right sign in the found program. Of the "
-            f"{len(rows) - len(moved)} programs that no perturbation moves, "
-            f"{int(rows.loc[rows['perturbations'] == 0, 'differs'].sum())} differ all the same: guides vary in the "
-            "simulation as they do in screens, and usages are shares of a cell, so one that rises lowers the others. "
-            "The housekeeping program is hard to correlate: every cell uses it, to much the same extent.",
+            f"{int(rows['perturbations'].sum())} effects of perturbations are planted, on {len(moved)} of the programs."
+            f" In the found programs {int(rows['right_way'].sum())} of them have the right sign, and "
+            f"{int(rows['detected'].sum())} are detected (q ≤ {MAX_Q:g} as well): a perturbation has few guides, and "
+            "guides vary in the simulation as they do in screens. Of the "
+            f"{int(rows['others'].sum())} pairs without a planted effect, {int(rows['others_detected'].sum())} have q "
+            f"≤ {MAX_Q:g}; usages are shares of a cell, so one that rises lowers the others.",
+            f"The analysis of variance tells {int(moved['differs'].sum())} of these {len(moved)} programs apart from "
+            f"chance, and {int(rows.loc[rows['perturbations'] == 0, 'differs'].sum())} of the "
+            f"{len(rows) - len(moved)} that no perturbation moves. The housekeeping program is hard to correlate: "
+            "every cell uses it, to much the same extent.",
             "In the table, signature q is that of the planted genes among the raised genes of the found program; moved "
-            "by: how many perturbations push the planted program; right sign: for how many of these the found program "
-            "goes the same way; strongest effect: the planted one (in standard deviations of the simulation), then the "
-            "difference to control in the found program; q: of the analysis of variance.",
+            "by: how many perturbations push the planted program; right sign, detected: how many of these were found; "
+            "strongest effect: the planted one (in standard deviations of the simulation), then that on the found "
+            "program; q: of the analysis of variance.",
         ]
         journal.say(f"Compared with the truth: {n_found} of {len(planted)} planted programs were found.")
         shown = [
             [row.Index, row.kind, row.found, f"{row.correlation:.3f}", row.term, str(row.perturbations),
-             f"{row.right_way} of {row.perturbations}" if row.perturbations else NOTHING,
+             *(f"{n} of {row.perturbations}" if row.perturbations else NOTHING for n in (row.right_way, row.detected)),
              row.strongest, format_q(row.q)]
             for row in rows.itertuples()
         ]  # fmt: skip
         columns = ["Planted", "Kind", "Found as", "Correlation", "Signature q", "Moved by", "Right sign",
-                   "Strongest effect", "q"]  # fmt: skip
+                   "Detected", "Strongest effect", "q"]  # fmt: skip
     return [
         {"title": "How well the truth was found", "text": text, "columns": columns, "rows": shown, "picture": picture}
     ]
@@ -139,14 +142,16 @@ def recovery_table(adata: AnnData, correlations: np.ndarray, partner: np.ndarray
     names = list(get.usages(adata, key=KEY))
     anova = get.anova(adata, "perturbation", key=KEY)
     terms = get.enrichment(adata, key=KEY, direction="up").set_index(["program", "term"])["q"]
-    differences = differences_to_control(adata, "perturbation", CONTROL, key=KEY)
-    differences = differences.set_index(["program", "group"])["difference"]
+    table = get.effects(adata, "perturbation", key=KEY).set_index(["program", "perturbation"])
     rows = []
     for i, (planted, about) in enumerate(truth["programs"].iterrows()):
         effects = truth["effects"][planted]
         effects = effects[effects != 0]
         name = names[partner[i]] if partner[i] >= 0 else None
-        seen = pd.Series({group: differences.get((name, group), np.nan) for group in effects.index}, dtype=float)
+        seen = table.loc[name] if name else table.iloc[:0].droplevel("program")
+        passed = seen["q"] <= MAX_Q
+        seen, others = seen.reindex(effects.index)["effect"], passed.drop(effects.index, errors="ignore")
+        passed = passed.reindex(effects.index, fill_value=False) & (np.sign(seen) == np.sign(effects))
         top = effects.abs().idxmax() if len(effects) else None
         rows.append(
             {
@@ -156,6 +161,9 @@ def recovery_table(adata: AnnData, correlations: np.ndarray, partner: np.ndarray
                 "term": format_q(terms.get((name, planted), np.nan)),
                 "perturbations": len(effects),
                 "right_way": int((np.sign(seen) == np.sign(effects)).sum()),
+                "detected": int(passed.sum()),
+                "others": len(others),
+                "others_detected": int(others.sum()),
                 "strongest": _both(top, effects, seen) if top else NOTHING,
                 "q": anova.loc[name, "q"] if name else np.nan,
                 "differs": bool(name and anova.loc[name, "q"] <= MAX_Q),

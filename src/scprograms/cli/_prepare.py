@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PANEL = 1000
 """Fewer genes than this are a targeted panel: 10,000 counts per cell would inflate its few."""
 _LARGEST_LOGARITHM = 50
+_COLUMNS = ("groupby", "subset-obs", "batch", "replicate")
 
 
 def read_screen(options: Namespace, journal: Journal) -> AnnData:
@@ -41,7 +42,8 @@ def read_screen(options: Namespace, journal: Journal) -> AnnData:
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         msg = f"{str(path)!r} cannot be read as an .h5ad file: {one_line(error)[:200]}"
         raise InputError(msg) from error
-    for option, column in (("groupby", options.groupby), ("subset-obs", options.subset_obs), ("batch", options.batch)):
+    columns = [(name, getattr(options, name.replace("-", "_"))) for name in _COLUMNS]
+    for option, column in [*columns, *(("strata", name) for name in options.strata)]:
         if column is not None and column not in adata.obs:
             msg = f"--{option}={column!r} is no column of .obs. There: {listing(adata.obs.columns)}."
             raise InputError(msg)

@@ -47,19 +47,39 @@ def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
         )
         lines.append(f"sc.pp.highly_variable_genes(adata, {which})")
     lines += ["", f"scp.tl.semi_nmf(adata, {', '.join(_fit_arguments(options, chosen))})"]
-    lines.append(f"scp.tl.program_anova(adata, {groupby!r})")
+    design = _design(options)
+    lines.append(f"scp.tl.program_anova(adata, {groupby!r}{_anova_design(options)})")
+    lines.append(f"scp.tl.perturbation_effects(adata, {groupby!r}, {control!r}{design})")
+    if chosen["calibrated"]:
+        lines.append(f"scp.tl.calibrate(adata, {groupby!r}, {control!r}{design})")
     if chosen["n_genes"] is not None:
         sizes = f"n_genes={chosen['n_genes']}, min_size={options.min_size}, max_size={options.max_size}"
         lines += [
             f"gene_sets = {list(map(str, options.gene_sets))!r}",
             f'scp.tl.program_enrichment(adata, gene_sets, {sizes}, direction="both", organism={options.organism!r})',
+            "scp.tl.annotate_programs(adata)",
         ]
     lines += [
         "",
         f"scp.get.anova(adata, {groupby!r})",
+        f"scp.get.effects(adata, {groupby!r})",
         f"scp.pl.program_boxplot(adata, {groupby!r}, control={control!r})",
+        f"scp.pl.effects_dotplot(adata, {groupby!r}{', names=True' if chosen['n_genes'] is not None else ''})",
     ]
+    if chosen["calibrated"]:
+        lines.append(f"scp.pl.calibration(adata, {groupby!r})")
     return "\n".join(lines)
+
+
+def _anova_design(options: Namespace) -> str:
+    return ', method="replicate"' + _design(options, seed=False) if options.replicate is not None else ""
+
+
+def _design(options: Namespace, *, seed: bool = True) -> str:
+    words = [f"replicate={options.replicate!r}"] if options.replicate is not None else []
+    words += [f"strata={options.strata!r}"] if options.strata else []
+    words += [f"random_state={options.random_state}"] if seed else []
+    return "".join(f", {word}" for word in words)
 
 
 def _fit_arguments(options: Namespace, chosen: Mapping[str, Any]) -> list[str]:

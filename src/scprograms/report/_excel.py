@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pandas as pd
 from scprograms import _keys, _store, get
 from scprograms._files import atomic_path
 
+from ._effects import program_names
 from ._versions import versions
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ def write_excel(
     ----------
     adata
         Cells x genes, factorized and tested with :func:`scprograms.tl.program_anova`; the sheets on gene sets have no
-        rows where :func:`scprograms.tl.program_enrichment` was not called.
+        rows where :func:`scprograms.tl.program_enrichment` was not called, and those on effects are left out where
+        :func:`scprograms.tl.perturbation_effects` and :func:`scprograms.tl.calibrate` were not.
     groupby
         Column of ``.obs`` that was tested.
     path
@@ -57,7 +60,9 @@ def write_excel(
     -------
     None. The sheets are ``W_ANOVA`` (all programs), ``Significant Factors`` (those with q up to ``max_q``, the
     strongest evidence first), ``Pathway Enrichment`` (all terms, best first), ``Top Pathways`` (the best significant
-    terms), ``Parameters`` and ``Versions``. A sheet ends after 250,000 rows, with a note; all text is stored as text.
+    terms), ``Perturbation Effects`` (every perturbation x program), ``Calibration`` (the summary of the tests within
+    the control), ``Parameters`` and ``Versions``. Programs that have names stand with them. A sheet ends after 250,000
+    rows, with a note; all text is stored as text.
 
     Raises
     ------
@@ -93,6 +98,16 @@ def write_excel(
         "Pathway Enrichment": terms,
         "Top Pathways": best,
     }
+    with contextlib.suppress(KeyError):
+        sheets["Perturbation Effects"] = get.effects(adata, groupby, key=key)
+    with contextlib.suppress(KeyError):
+        summary = get.calibration(adata, groupby, key=key, what="summary").iloc[0]
+        sheets["Calibration"] = pd.DataFrame({"quantity": list(summary.index), "value": list(summary)})
+    if names := program_names(adata, key=key):
+        for sheet in ("W_ANOVA", "Significant Factors", "Perturbation Effects"):
+            if sheet in sheets:
+                place = 1 + sheets[sheet].columns.get_loc("program")
+                sheets[sheet].insert(place, "name", sheets[sheet]["program"].map(names))
     if parameters is None:
         parameters = _store.read_fit(adata, key)[_keys.PARAMS]
     about = {f"rows of {name!r}": len(table) for name, table in sheets.items()}

@@ -12,6 +12,7 @@ from scprograms import get, pl
 from scprograms._files import atomic_path
 from scprograms._validate import warn
 
+from ._effects import calibration_in_words, effects_params, effects_test, program_names, read_effects
 from ._format import TESTS, method_of, plural
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 DPI = 160
 _MANY_GROUPS = 100
+_AT_MOST_DOTS = 60
+"""Perturbations in the picture of effects."""
 _AT_MOST_CLUSTERED = 40
 """Programs beyond which fewer genes of each are drawn, so that names stay legible."""
 
@@ -47,13 +50,15 @@ def write_figures(
     n_boxes: int | None = None,
     formats: tuple[str, ...] = ("png", "pdf"),
 ) -> list[Picture]:
-    """Draw everything that :mod:`scprograms.pl` draws of one analysis.
+    """Draw the figures of an analysis.
 
     Parameters
     ----------
     adata
-        Cells x genes, factorized; what :func:`scprograms.tl.program_anova` and
-        :func:`scprograms.tl.program_enrichment` found is drawn where they were called.
+        Cells x genes, factorized; what :func:`scprograms.tl.program_anova`,
+        :func:`scprograms.tl.perturbation_effects`, :func:`scprograms.tl.calibrate` and
+        :func:`scprograms.tl.program_enrichment` found is drawn where they were called, with the names of
+        :func:`scprograms.tl.annotate_programs` where there are any.
     groupby
         Column of ``.obs`` with the perturbations.
     folder
@@ -154,6 +159,7 @@ def _plan(
         ),
         figure(pl.program_boxplot, groupby, control=control, n_top=n_drawn),
     )
+    yield from _plan_effects(adata, groupby, control, key, max_q, figure)
     n_genes = 3 if n_programs > _AT_MOST_CLUSTERED else 5
     yield (
         "loading_heatmap",
@@ -193,6 +199,40 @@ def _plan(
         "a little above 1 by design.",
         figure(pl.convergence),
     )
+
+
+def _plan_effects(
+    adata: AnnData, groupby: str, control: str, key: str, max_q: float, figure: Callable[..., Callable[[], Figure]]
+) -> Iterator[tuple[str, str, str, Callable[[], Figure]]]:
+    if _has(get.effects, adata, groupby, key=key):
+        read_effects(adata, groupby, control, key=key)
+        test = effects_test(effects_params(adata, groupby, key=key))
+        n_groups = get.labels(adata, groupby).nunique() - 1
+        shown = "Every perturbation" if n_groups <= _AT_MOST_DOTS else f"The {_AT_MOST_DOTS} strongest perturbations"
+        yield (
+            "effects_dotplot",
+            "What perturbations do to programs",
+            f"{shown} (rows) and every program (columns, in the order of their numbers). "
+            f"Colour: difference of the mean usage to {control} in standard deviations of the cells; red is more. "
+            f"Area: -log10 of the q-value ({test}; adjusted over all perturbations and programs, Benjamini-Hochberg); "
+            f"a dark outline: q up to {max_q:g}.",
+            figure(
+                pl.effects_dotplot,
+                groupby,
+                max_q=max_q,
+                n_perturbations=_AT_MOST_DOTS,
+                names=bool(program_names(adata, key=key)),
+            ),
+        )
+    if sentences := calibration_in_words(adata, groupby, key=key):
+        yield (
+            "calibration",
+            "The test of effects where there is nothing to find",
+            "Each point is a p-value of a test within the control, against what chance lets expect: on the line "
+            "p-values are right, above it too small. Grey: where 95 % of the points lie if the test holds. "
+            + " ".join(sentences[1:]),
+            figure(pl.calibration, groupby),
+        )
 
 
 def _boxes_shown(n_drawn: int, n_programs: int, *, tested: bool) -> str:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _AT_MOST_ROWS = 60
-"""Perturbations in the map of differences: the strongest, where there are more."""
+"""Perturbations in the map of effects: the strongest, where there are more."""
 _PIXELS_PER_INCH = 105
 """Of figures on the page: letters of 8 points are then as large as those of tables."""
 _FULL_COLOR = 1.0
-"""Standardised difference at which the colour of the map is full, at least."""
+"""Effect at which the colour of the map is full, at least."""
 
 
 def write_html(
@@ -54,8 +54,10 @@ def write_html(
     Parameters
     ----------
     adata
-        Cells x genes, factorized and tested with :func:`scprograms.tl.program_anova`; gene sets are shown where
-        :func:`scprograms.tl.program_enrichment` was called.
+        Cells x genes, factorized and tested with :func:`scprograms.tl.program_anova` and
+        :func:`scprograms.tl.perturbation_effects`. What :func:`scprograms.tl.program_enrichment`,
+        :func:`scprograms.tl.annotate_programs` and :func:`scprograms.tl.calibrate` found is shown where they were
+        called.
     groupby
         Column of ``.obs`` with the perturbations, as tested.
     path
@@ -90,7 +92,8 @@ def write_html(
     KeyError
         There is no factorization under ``key``, or it was not tested on ``groupby`` (and ``batch``).
     ValueError
-        ``control`` is no level of ``groupby``, or gene names are not unique.
+        ``control`` is no level of ``groupby``, effects were tested against something else, or gene names are not
+        unique.
     OSError
         The file cannot be written.
 
@@ -104,7 +107,8 @@ def write_html(
     >>> sc.pp.normalize_total(adata)
     >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 5)
-    >>> scp.tl.program_anova(adata, "perturbation")
+    >>> scp.tl.program_anova(adata, "perturbation", method="replicate", replicate="guide")
+    >>> scp.tl.perturbation_effects(adata, "perturbation", "non-targeting", replicate="guide")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder, "report.html")
     ...     report.write_html(adata, "perturbation", path, control="non-targeting", pictures=[])
@@ -175,19 +179,23 @@ def _embed(picture: Picture) -> dict[str, Any]:
 
 
 def _map(summary: Summary) -> dict[str, Any]:
-    """Return perturbations x programs as coloured cells; both in the order of their strongest difference."""
-    wide = summary.differences.pivot(index="group", columns="program", values="difference")
-    wide = wide[[program.name for program in summary.programs]]
-    sizes = dict(summary.groups)
+    """Return perturbations x programs as coloured cells; both in the order of their strongest effect."""
+    programs = [program.name for program in summary.programs]
+    wide = summary.effects.pivot(index="perturbation", columns="program", values="effect")[programs]
+    passed = summary.effects.pivot(index="perturbation", columns="program", values="q")[programs] <= summary.max_q
+    sizes = summary.effects.groupby("perturbation")["n_cells"].max().astype(int).to_dict()
     order = wide.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index
     order = sorted(order, key=lambda name: sizes[name] < 10)[:_AT_MOST_ROWS]
     shown = wide.loc[order]
     top = max(_FULL_COLOR, float(np.nanpercentile(np.abs(shown), 99)) if shown.notna().any(axis=None) else 0.0)
     rows = []
     for name, values in zip(order, shown.to_numpy(), strict=True):
-        cells = [{"text": _format.format_difference(v), "style": _color(v / top), "value": v} for v in values]
+        cells = [
+            {"text": _format.format_difference(v), "style": _color(v / top), "value": v, "significant": bool(found)}
+            for v, found in zip(values, passed.loc[name], strict=True)
+        ]
         rows.append({"name": name, "n_cells": sizes[name], "cells": cells})
-    return {"programs": list(shown.columns), "rows": rows, "n_groups": len(wide), "top": top}
+    return {"rows": rows, "n_groups": len(wide)}
 
 
 def _color(share: float) -> str:

@@ -11,7 +11,15 @@ import pandas as pd
 
 from scprograms import _keys, _store, get
 
-from ._differences import FEWEST_CELLS, differences_to_control, strongest
+from ._effects import (
+    FEWEST_CELLS,
+    calibration_in_words,
+    effects_params,
+    effects_test,
+    program_names,
+    read_effects,
+    strongest,
+)
 from ._format import (
     MINUS,
     NOTHING,
@@ -44,11 +52,13 @@ class Program:
     """One program on the page."""
 
     name: str
+    called: str
+    """Its name by :func:`scprograms.tl.annotate_programs`; empty where there is none."""
     up: list[tuple[str, str]]
     """Raised genes and their loadings."""
     down: list[tuple[str, str]]
     groups: list[dict[str, Any]]
-    """The strongest perturbations: ``name, n_cells, difference, value, own`` (a gene of the program)."""
+    """The strongest perturbations: ``name, n_cells, effect, value, q, significant, own`` (a gene of the program)."""
     terms: dict[str, list[dict[str, Any]]]
     """Per direction: ``term, library, q, overlap, genes, significant``."""
     numbers: dict[str, float]
@@ -70,7 +80,11 @@ class Summary:
     """Everything that a page says about an analysis."""
 
     programs: list[Program]
-    differences: pd.DataFrame
+    effects: pd.DataFrame
+    effects_test: str
+    """Test of the effects, in words."""
+    calibration: list[str]
+    """What the test finds where there is nothing; empty if that was not tried."""
     groups: list[tuple[str, int]]
     """Groups and their sizes, the control first."""
     in_short: list[str]
@@ -91,7 +105,8 @@ def summarise(
     """Read all results off a factorized and tested screen."""
     anova = get.anova(adata, groupby, key=key)
     about = _store.read_fit(adata, key)[_keys.PROGRAMS]
-    differences = differences_to_control(adata, groupby, control, key=key)
+    effects = read_effects(adata, groupby, control, key=key)
+    called = program_names(adata, key=key)
     sizes = get.labels(adata, groupby, control=control).value_counts(sort=False)
     try:
         terms = get.enrichment(adata, key=key)
@@ -106,37 +121,42 @@ def summarise(
     programs = []
     for name in anova.index:
         ends = {way: _genes(table, name) for way, table in genes.items()}
-        top = strongest(differences[differences["program"] == name], n_top=_N_GROUPS)
+        top = strongest(effects[effects["program"] == name], n_top=_N_GROUPS)
         own = {gene for genes_of_end in ends.values() for gene, _ in genes_of_end}
         found = {way: _terms(terms, name, way, max_q) for way in ("up", "down")}
         programs.append(
             Program(
                 name=str(name),
+                called=called.get(str(name), ""),
                 up=ends["up"],
                 down=ends["down"],
                 groups=[
                     {
-                        "name": row.group,
-                        "n_cells": row.n_cells,
-                        "difference": format_difference(row.difference),
-                        "value": row.difference,
-                        "own": row.group in own,
+                        "name": row.perturbation,
+                        "n_cells": int(row.n_cells),
+                        "effect": format_difference(row.effect),
+                        "value": row.effect,
+                        "q": format_q(row.q),
+                        "significant": bool(row.q <= max_q),
+                        "own": row.perturbation in own,
                     }
                     for row in top.itertuples()
                 ],
                 terms=found,
                 numbers=numbers.loc[name].to_dict(),
-                sentences=_sentences(top, ends, found, control),
+                sentences=_sentences(top[top["q"] <= max_q], ends, found, control, max_q),
             )
         )
     programs.sort(key=lambda program: np.nan_to_num(program.numbers["log10_p"], nan=np.inf))
     return Summary(
         programs=programs,
-        differences=differences,
+        effects=effects,
+        effects_test=effects_test(effects_params(adata, groupby, key=key)),
+        calibration=calibration_in_words(adata, groupby, key=key),
         groups=[(str(name), int(n)) for name, n in sizes.items()],
-        in_short=_in_short(programs, groupby, control, max_q, n_groups=len(sizes), method=method_of(anova)),
+        in_short=_in_short(programs, effects, groupby, max_q, n_groups=len(sizes), method=method_of(anova)),
         leading=[program for program in programs if program.numbers["q"] <= max_q][:N_IN_SHORT],
-        units=_units(adata, groupby, anova),
+        units=_units(adata, groupby, anova, strata=str(effects_params(adata, groupby, key=key).get("strata", ""))),
         method=method_of(anova),
         has_terms=terms is not None,
         max_q=max_q,
@@ -172,22 +192,23 @@ def _sentences(
     ends: dict[str, list[tuple[str, str]]],
     terms: dict[str, list[dict[str, Any]]],
     control: str,
+    max_q: float,
 ) -> list[str]:
     up, down = ([gene for gene, _ in ends[way][:3]] for way in ("up", "down"))
     sentences = []
     for sign, word in ((1, "more"), (-1, "less")):
-        moved = top[sign * top["difference"] >= CLEAR]
+        moved = top[sign * top["effect"] >= CLEAR]
         if moved.empty:
             continue
         # The product decides what a cell shows: less of a program means less of the genes that it raises.
         more, less = (up, down) if sign > 0 else (down, up)
-        named = [f"{row.group} ({format_difference(row.difference)})" for row in moved.itertuples()]
+        named = [f"{row.perturbation} ({format_difference(row.effect)})" for row in moved.itertuples()]
         sentences.append(
             f"Compared with {control} cells, used {word} under {enumerate_names(named, at_most=6)}; this shifts the "
             f"cells {' and '.join(_shifts(more, less))}."
         )
     if not sentences:
-        sentences.append(f"No perturbation shifts its mean usage by {CLEAR} standard deviations or more.")
+        sentences.append(f"No perturbation shifts its mean usage by {CLEAR} standard deviations at q ≤ {max_q:g}.")
     for way, word in (("up", "raised"), ("down", "lowered")):
         found = [term for term in terms[way] if term["significant"]]
         if found:
@@ -204,28 +225,41 @@ def _shifts(more: list[str], less: list[str]) -> list[str]:
 
 
 def _in_short(
-    programs: list[Program], groupby: str, control: str, max_q: float, *, n_groups: int, method: str
+    programs: list[Program], effects: pd.DataFrame, groupby: str, max_q: float, *, n_groups: int, method: str
 ) -> list[str]:
     n_found = sum(program.numbers["q"] <= max_q for program in programs)
     lines = [
         f"{n_found} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
-        f"q ≤ {max_q:g} ({TESTS[method]}, Benjamini-Hochberg over the programs; see the warning below)."
+        f"q ≤ {max_q:g} ({TESTS[method]}, Benjamini-Hochberg over the programs; see the warning below).",
+        _effects_in_short(effects, max_q),
     ]
     if n_found > N_IN_SHORT:
-        lines.append(f"The {N_IN_SHORT} with the strongest evidence:")
+        lines.append(f"The {N_IN_SHORT} programs with the strongest evidence:")
     if not n_found:
-        lines.append(f"No program is told apart from chance; the differences to {control} below are descriptions only.")
+        lines.append("No program is told apart from chance by this test over all groups at once.")
     return lines
 
 
-def _units(adata: AnnData, groupby: str, anova: pd.DataFrame) -> list[str]:
+def _effects_in_short(effects: pd.DataFrame, max_q: float) -> str:
+    found = effects[effects["q"] <= max_q]
+    n_groups, n_pairs = effects["perturbation"].nunique(), int(effects["p"].notna().sum())
+    if found.empty:
+        return f"None of the {n_pairs:,} effects of single perturbations on single programs has q ≤ {max_q:g}."
+    return (
+        f"{plural(found['perturbation'].nunique(), 'perturbation')} of {n_groups} "
+        f"{'changes' if found['perturbation'].nunique() == 1 else 'change'} the usage of "
+        f"{plural(found['program'].nunique(), 'program')}: {len(found):,} of {n_pairs:,} effects have q ≤ {max_q:g}."
+    )
+
+
+def _units(adata: AnnData, groupby: str, anova: pd.DataFrame, *, strata: str) -> list[str]:
     found = []
     told = set(str(anova["unused_replicates"].iloc[0]).split(",")) if "unused_replicates" in anova else set()
     for name in map(str, adata.obs.columns):
         words = name.lower().replace(".", "_").replace("-", "_").split("_")
         column = adata.obs[name]
         named = not pd.api.types.is_numeric_dtype(column) and any(w.rstrip("s") in _UNITS for w in words)
-        if name == groupby or not (named or name in told):
+        if name in (groupby, *strata.split(", ")) or not (named or name in told):
             continue
         n_levels = column.nunique()
         if 1 < n_levels <= adata.n_obs / 2:
