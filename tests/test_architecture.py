@@ -258,7 +258,7 @@ def test_every_name_of_all_exists(package):
 
 def public() -> dict[str, types.FunctionType | type]:
     found = {}
-    for package in ("tl", "get", "pl", "datasets", "factorization", "stats"):
+    for package in ("pp", "tl", "get", "pl", "datasets", "factorization", "stats"):
         module = import_module(f"scprograms.{package}")
         for name in module.__all__:
             if callable(getattr(module, name)) and (

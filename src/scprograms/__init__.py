@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import datasets, get, pl, report, tl
+from . import datasets, get, pl, pp, report, tl
 from ._validate import ProgramsWarning
 
 try:
@@ -12,4 +12,4 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0.0.0"
 
-__all__ = ["ProgramsWarning", "__version__", "datasets", "get", "pl", "report", "tl"]
+__all__ = ["ProgramsWarning", "__version__", "datasets", "get", "pl", "pp", "report", "tl"]

@@ -34,6 +34,41 @@ class Slots:
         """``.obs``: the program that a cell uses most; ``.var``: that of a gene, where genes belong to one."""
         return f"{self.key}_program"
 
+    @property
+    def feature_score(self) -> str:
+        """``.var``: how specific a feature is to one module."""
+        return f"{self.key}_feature_score"
+
+    @property
+    def module(self) -> str:
+        """``.var`` and ``.obs``: the module of a feature, and of a sample."""
+        return f"{self.key}_module"
+
+    @property
+    def top_module(self) -> str:
+        """``.var``: the module that a feature has the largest share in, whatever the threshold."""
+        return f"{self.key}_top_module"
+
+    @property
+    def module_share(self) -> str:
+        """``.var``: that largest share."""
+        return f"{self.key}_module_share"
+
+    @property
+    def shared_modules(self) -> str:
+        """``.varm``: the modules that a feature is shared by."""
+        return f"{self.key}_shared_modules"
+
+    @property
+    def module_columns(self) -> list[str]:
+        """What an assignment of modules leaves in ``.var`` and ``.obs``, of which a new fit knows nothing."""
+        samples = [self.of_sample(what) for what in SAMPLE_MEASURES]
+        return [self.feature_score, self.module, self.top_module, self.module_share, *samples]
+
+    def of_sample(self, what: str) -> str:
+        """``.obs``: the contribution, sparseness or entropy of a sample's modules."""
+        return f"{self.key}_module_{what}"
+
 
 # Entries of .uns[key]. The first group describes the fit, the second holds the tables of later verbs.
 PARAMS = "params"
@@ -53,12 +88,21 @@ RANK_SWEEP = "rank_sweep"
 SUGGESTED = "suggested_n_programs"
 RANK_SWEEP_REASON = "rank_sweep_reason"
 RANK_SWEEP_PARAMS = "rank_sweep_params"
-RANK_SWEEP_ENTRIES = (RANK_SWEEP, SUGGESTED, RANK_SWEEP_REASON, RANK_SWEEP_PARAMS)
+MODULE_TRADEOFF = "module_tradeoff"
+RANK_SWEEP_ENTRIES = (RANK_SWEEP, SUGGESTED, RANK_SWEEP_REASON, RANK_SWEEP_PARAMS, MODULE_TRADEOFF)
 
 CONSENSUS = "consensus"
 CONSENSUS_COSINES = "cosines"
 CONSENSUS_SIMILARITY = "similarity"
 CONSENSUS_MEMBERS = "members"
+
+FEATURE_SCORE_PARAMS = "feature_score_params"
+MODULES = "modules"
+MODULES_PARAMS = "modules_params"
+MODULE_GROUPS = "module_groups"
+SHARED, NON_SPECIFIC, INACTIVE, UNCLASSIFIED = "shared", "non-specific", "inactive", "unclassified"
+"""Categories of ``.var[f"{key}_module"]`` and ``.obs[f"{key}_module"]`` beside the modules, and UNASSIGNED."""
+SAMPLE_MEASURES = ("contribution", "sparseness", "entropy")
 
 ANOVA = "anova"
 EFFECTS = "effects"

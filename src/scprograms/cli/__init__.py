@@ -1,4 +1,4 @@
-"""The command line: ``scprograms run`` on a screen, ``scprograms demo`` on a simulated one."""
+"""The command line: ``scprograms run`` on a screen, ``demo`` on a simulated one, ``modules`` on chromatin."""
 
 from __future__ import annotations
 

@@ -16,11 +16,14 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser; ``command`` of what it returns is the function to call."""
+    from ._modules_parser import add_modules
+
     parser = _Parser(prog="scprograms", description="Gene programs from perturbation screens.")
     parser.add_argument("--version", action="version", version=f"scprograms {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_demo(commands)
+    add_modules(commands)
     return parser
 
 
@@ -66,6 +69,12 @@ def _add_run(commands: Any) -> None:
                        "programs differ between batches")  # fmt: skip
     cells.add_argument("--target-sum", type=_positive, metavar="N", help="counts per cell after normalisation (default:"
                        " 10,000; the median for panels of fewer than 1,000 genes)")  # fmt: skip
+    tests = run.add_argument_group("tests")
+    tests.add_argument("--replicate", metavar="COLUMN", help="column of .obs with the guides (or clones, donors) of "
+                       "perturbations: they become the unit of the tests, and those of the control show whether the "
+                       "test holds")  # fmt: skip
+    tests.add_argument("--strata", metavar="COLUMN", nargs="+", action="extend", default=[], help="columns of .obs "
+                       "within which perturbations are compared with the control, such as the batch")  # fmt: skip
     genes = cells.add_mutually_exclusive_group()
     genes.add_argument("--n-top-genes", type=_count, metavar="N", help="fit on so many highly variable genes")
     genes.add_argument("--hvg", action="store_true", help="fit on highly variable genes (mean 0.0125 to 3, dispersion "

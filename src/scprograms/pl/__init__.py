@@ -10,6 +10,8 @@ from ._effects_clustermap import effects_clustermap
 from ._effects_dotplot import effects_dotplot
 from ._groups import program_boxplot, usage_heatmap
 from ._loadings import loading_clustermap, loading_heatmap
+from ._module_heatmap import module_heatmap
+from ._modules import feature_score, module_map
 from ._rank_sweep import rank_sweep
 from ._similarity import program_similarity
 from ._volcano import volcano
@@ -21,8 +23,11 @@ __all__ = [
     "effects_clustermap",
     "effects_dotplot",
     "enrichment_dotplot",
+    "feature_score",
     "loading_clustermap",
     "loading_heatmap",
+    "module_heatmap",
+    "module_map",
     "program_boxplot",
     "program_similarity",
     "rank_sweep",

@@ -3,8 +3,10 @@
 from ._anova import OneWayAnova, anova_from_moments, one_way_anova
 from ._covariate_anova import aliased_columns, covariate_anova, rank_anova
 from ._effects import EffectSizes, group_effect_sizes
+from ._feature_scores import Concentration, FeatureScores, concentration, feature_scores, module_scales
 from ._gene_scores import gene_scores
 from ._matching import RowMatches, cosine_similarity, match_rows
+from ._modules import ModuleAssignment, assign_features, shared_modules
 from ._moments import GroupMoments, group_moments
 from ._multiple_testing import benjamini_hochberg
 from ._over_representation import OverRepresentation, over_representation
@@ -14,8 +16,11 @@ from ._redundancy import jaccard_neighbours, redundancy_groups
 from ._replicates import ReplicateAnova, ReplicateContrasts, replicate_anova, replicate_contrasts
 
 __all__ = [
+    "Concentration",
     "EffectSizes",
+    "FeatureScores",
     "GroupMoments",
+    "ModuleAssignment",
     "OneWayAnova",
     "OverRepresentation",
     "PermutationContrasts",
@@ -25,14 +30,18 @@ __all__ = [
     "RowMatches",
     "aliased_columns",
     "anova_from_moments",
+    "assign_features",
     "benjamini_hochberg",
+    "concentration",
     "cosine_similarity",
     "covariate_anova",
+    "feature_scores",
     "gene_scores",
     "group_effect_sizes",
     "group_moments",
     "jaccard_neighbours",
     "match_rows",
+    "module_scales",
     "one_way_anova",
     "over_representation",
     "permutation_anova",
@@ -43,4 +52,5 @@ __all__ = [
     "redundancy_groups",
     "replicate_anova",
     "replicate_contrasts",
+    "shared_modules",
 ]

@@ -8,7 +8,10 @@ from ._calibrate import calibrate
 from ._consensus import consensus
 from ._effects import perturbation_effects
 from ._enrichment import program_enrichment
+from ._feature_score import feature_score
 from ._match import match_programs
+from ._module_tradeoff import module_tradeoff
+from ._modules import assign_modules
 from ._nmf import nmf
 from ._onmf import onmf
 from ._project import project
@@ -17,9 +20,12 @@ from ._semi_nmf import semi_nmf
 
 __all__ = [
     "annotate_programs",
+    "assign_modules",
     "calibrate",
     "consensus",
+    "feature_score",
     "match_programs",
+    "module_tradeoff",
     "nmf",
     "onmf",
     "perturbation_effects",
