@@ -573,6 +573,11 @@ def test_convergence_draws_the_history_by_stage(adata, metric):
 
 # --- conventions -----------------------------------------------------------------------------------------------------
 
+
+def one_cell_each(adata: ad.AnnData) -> ad.AnnData:
+    return adata[~adata.obs["perturbation"].duplicated().to_numpy()].copy()
+
+
 PLOTS = {
     "usage_heatmap": lambda adata, **k: pl.usage_heatmap(adata, "perturbation", **k),
     "program_boxplot": lambda adata, **k: pl.program_boxplot(adata, "perturbation", **k),
@@ -587,9 +592,12 @@ PLOTS = {
     "consensus": pl.consensus,
     "rank_sweep": pl.rank_sweep,
     "program_similarity": lambda adata, **k: pl.program_similarity(adata, adata, **k),
+    "module_heatmap": pl.module_heatmap,
+    "module_map": lambda adata, **k: pl.module_map(one_cell_each(adata), "perturbation", **k),
+    "feature_score": pl.feature_score,
 }
 ONE_AXES = ["usage_heatmap", "loading_heatmap", "enrichment_dotplot", "convergence", "program_similarity"]
-ONE_AXES += ["effects_dotplot", "volcano", "calibration"]
+ONE_AXES += ["effects_dotplot", "volcano", "calibration", "module_map"]
 each_plot = pytest.mark.parametrize("name", PLOTS)
 
 
@@ -610,6 +618,8 @@ def tested(adata, compared) -> ad.AnnData:
     add_enrichment(adata)
     add_effects(adata)
     scp.tl.calibrate(adata, "perturbation", CONTROL, n_splits=3, group_size=5, n_permutations=99)
+    scp.tl.nmf(adata, 3)
+    scp.tl.assign_modules(adata, "perturbation")
     adata.uns["semi_nmf_consensus"] = copy.deepcopy(compared.uns["semi_nmf_consensus"])
     adata.uns["semi_nmf"] = {**copy.deepcopy(compared.uns["semi_nmf"]), **adata.uns["semi_nmf"]}
     return adata
