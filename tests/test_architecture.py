@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "pl": LEAVES | {"get"},
     "datasets": LEAVES,
     "report": LEAVES | {"_store", "pp", "tl", "get", "pl", "datasets", "stats", "__init__"},
-    "cli": LEAVES | {"_store", "pp", "tl", "get", "pl", "datasets", "stats", "report", "__init__"},
+    "cli": LEAVES | STORES | {"pp", "tl", "get", "pl", "datasets", "stats", "report", "__init__"},
     "__init__": {"_validate", "pp", "tl", "get", "pl", "datasets", "report", "_version"},
     "__main__": {"cli"},
 }

@@ -58,13 +58,23 @@ def _chunks_of_file(adata: AnnData) -> Any:
         raise TypeError(msg)
     try:
         import dask.array  # noqa: F401
-        from anndata.experimental import read_elem_lazy
     except ImportError as error:
         msg = (
             "adata is backed by a file, which needs dask to be read in chunks: pip install 'scprograms[dask]', or "
             f"{load}."
         )
         raise TypeError(msg) from error
-    rows = max(FEWEST_ROWS, BYTES_PER_CHUNK // (8 * max(adata.n_vars, 1)))
-    stored = matrix.group if isinstance(matrix, CSRDataset) else matrix
-    return read_elem_lazy(stored, chunks=(min(rows, adata.n_obs), adata.n_vars))
+    return chunks_of(matrix.group if isinstance(matrix, CSRDataset) else matrix)
+
+
+def chunks_of(stored: Any) -> Any:
+    """Return a matrix on disk, dense or CSR, as a dask array in chunks of rows that are whole."""
+    from anndata.experimental import read_elem_lazy
+
+    n_obs, n_vars = stored.shape if hasattr(stored, "shape") else stored.attrs["shape"]
+    return read_elem_lazy(stored, chunks=(max(1, min(rows_per_chunk(n_vars), n_obs)), int(n_vars)))
+
+
+def rows_per_chunk(n_vars: int) -> int:
+    """Return a number of rows that keeps chunks small, and not too many."""
+    return max(FEWEST_ROWS, BYTES_PER_CHUNK // (8 * max(int(n_vars), 1)))

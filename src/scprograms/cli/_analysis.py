@@ -16,6 +16,7 @@ from scprograms.report._format import plural
 from ._cell_cycle import cell_cycle_genes
 from ._h5ad import write_h5ad
 from ._journal import InputError, Journal, explained, peak_memory_gib
+from ._lazy import without_matrix, worker_threads
 from ._pictures import qc_picture, umap_picture
 from ._prepare import prepare, read_screen
 from ._recipe import notebook_code
@@ -36,7 +37,11 @@ Extra = Callable[["AnnData", Path, Journal], list[dict[str, Any]]]
 
 def run(options: Namespace) -> None:
     """Analyse the screen that the options name, and write everything into their folder."""
-    with results_folder(options.out) as stage, Journal(N_STEPS + 1, quiet=options.quiet) as journal:
+    with (
+        results_folder(options.out) as stage,
+        Journal(N_STEPS + 1, quiet=options.quiet) as journal,
+        worker_threads(options),
+    ):
         gene_sets = check_gene_sets(options)
         cell_cycle_genes(options)
         with journal.step("reading"):
@@ -118,7 +123,7 @@ def analyse(
         with atomic_path(stage / "perturbation_effects.csv") as part:
             get.effects(adata, options.groupby, key=KEY).to_csv(part, index=False)
         report.write_excel(adata, options.groupby, stage / "programs.xlsx", key=KEY, max_q=MAX_Q, parameters=parameters)
-        write_h5ad(adata, stage / "programs.h5ad")
+        write_h5ad(without_matrix(adata) if options.lazy else adata, stage / "programs.h5ad")
     with journal.step("report"):
         memory = peak_memory_gib()
         used = "" if memory is None else f" and at most {memory:.1f} GiB of memory"
@@ -137,7 +142,7 @@ def analyse(
             parameters=parameters,
             pictures=pictures,
             extra=sections,
-            files={**_files_written(pictures), **(files or {})},
+            files={**_files_written(pictures, lazy=options.lazy), **(files or {})},
             repeat={
                 "The same in a shell": shlex.join(["scprograms", *options.argv]),
                 "The same in a notebook": notebook_code(options, chosen),
@@ -212,10 +217,15 @@ def tell(options: Namespace, journal: Journal) -> None:
     sys.stdout.write(f"Open {options.out / 'report.html'} ({journal.seconds:.0f} s{used}).\n")
 
 
-def _files_written(pictures: list[report.Picture]) -> dict[str, str]:
+def _files_written(pictures: list[report.Picture], *, lazy: bool) -> dict[str, str]:
     names = ", ".join(picture.name for picture in pictures)
+    data = (
+        "The cells and genes with everything that was found, but without the matrix"
+        if lazy
+        else ("The data with everything that was found")
+    )
     return {
-        "programs.h5ad": "The data with everything that was found; read it with anndata.read_h5ad.",
+        "programs.h5ad": f"{data}; read it with anndata.read_h5ad.",
         "programs.xlsx": "The tests of programs and of perturbations, the enriched terms, parameters and versions.",
         "perturbation_effects.csv": "Every perturbation x program: effect sizes, p, q, numbers of cells and guides.",
         "top_genes/": f"The {N_TOP_GENES} most raised and the {N_TOP_GENES} most lowered (_down) genes of programs.",

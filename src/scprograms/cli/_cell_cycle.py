@@ -24,6 +24,9 @@ def score_cell_cycle(adata: AnnData, options: Namespace, journal: Journal) -> No
     phases = cell_cycle_genes(options)
     if phases is None:
         return
+    if options.lazy:
+        journal.note("Cells have no cell-cycle scores: scanpy computes them in memory alone, so leave --lazy out.")
+        return
     found = {name: [gene for gene in genes if gene in adata.var_names] for name, genes in phases.items()}
     counted = " and ".join(f"{len(found[name])} of {len(phases[name])} {name} genes" for name in phases)
     if min(map(len, found.values())) < _FEWEST_PHASE_GENES:

@@ -47,10 +47,13 @@ def _add_run(commands: Any) -> None:
         "tables, figures and a report to read.",
     )
     run.set_defaults(command=_run)
-    run.add_argument("screen", metavar="SCREEN.h5ad", type=Path, help="cells x genes; raw counts are best")
+    run.add_argument("screen", metavar="SCREEN.h5ad", type=Path, help="cells x genes; raw counts are best (with --lazy "
+                     "a zarr store as well)")  # fmt: skip
     run.add_argument("--groupby", required=True, metavar="COLUMN", help="column of .obs with the perturbations")
     run.add_argument("--control", required=True, metavar="LEVEL", help="its level for control cells")
     run.add_argument("--layer", metavar="NAME", help="layer to use instead of .X")
+    run.add_argument("--lazy", action="store_true", help="leave the matrix on disk and read it in chunks of cells, for "
+                     "screens that do not fit in memory; the result is written without the matrix")  # fmt: skip
 
     cells = run.add_argument_group("quality control")
     cells.add_argument("--subset-obs", metavar="COLUMN", help="keep cells where this column is true")

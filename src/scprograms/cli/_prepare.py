@@ -13,7 +13,8 @@ from scprograms.report._format import plural
 
 from ._cell_cycle import score_cell_cycle
 from ._journal import InputError, Journal, explained, one_line
-from ._quality import check_control, quality_control, sums
+from ._lazy import kind_of, open_screen, sums, with_one_index_type
+from ._quality import check_control, quality_control
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -34,20 +35,21 @@ def read_screen(options: Namespace, journal: Journal) -> AnnData:
     if not path.exists():
         msg = f"{str(path)!r} does not exist: check the path of the screen."
         raise InputError(msg)
-    if path.is_dir():
-        msg = f"{str(path)!r} is a folder; pass an .h5ad file."
+    if path.is_dir() and not options.lazy:
+        msg = f"{str(path)!r} is a folder; pass an .h5ad file, or --lazy if it is a zarr store."
         raise InputError(msg)
     try:
-        adata = anndata.read_h5ad(path)
+        adata = open_screen(path, options.layer) if options.lazy else anndata.read_h5ad(path)
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        msg = f"{str(path)!r} cannot be read as an .h5ad file: {one_line(error)[:200]}"
+        kind = "a zarr store" if path.is_dir() else "an .h5ad file"
+        msg = f"{str(path)!r} cannot be read as {kind}: {one_line(error)[:200]}"
         raise InputError(msg) from error
     columns = [(name, getattr(options, name.replace("-", "_"))) for name in _COLUMNS]
     for option, column in [*columns, *(("strata", name) for name in options.strata)]:
         if column is not None and column not in adata.obs:
             msg = f"--{option}={column!r} is no column of .obs. There: {listing(adata.obs.columns)}."
             raise InputError(msg)
-    if options.layer is not None:
+    if options.layer is not None and not options.lazy:
         if options.layer not in adata.layers:
             msg = f"--layer={options.layer!r} is no layer. There: {listing(_layers(adata))}."
             raise InputError(msg)
@@ -55,6 +57,8 @@ def read_screen(options: Namespace, journal: Journal) -> AnnData:
     if adata.X is None or 0 in adata.shape:
         msg = f"{str(path)!r} has no expression matrix in .X ({adata.n_obs} cells x {adata.n_vars} genes)."
         raise InputError(msg + f" Layers: {listing(_layers(adata))}; choose one with --layer.")
+    if not options.lazy:
+        adata.X = with_one_index_type(adata.X)
     check_control(adata, options)
     for names, what, repair in (
         (adata.var_names, "genes", adata.var_names_make_unique),
@@ -64,7 +68,8 @@ def read_screen(options: Namespace, journal: Journal) -> AnnData:
             journal.note(f"{names.duplicated().sum()} {what} had a name that occurs before; a number was appended.")
             repair()
     source = "" if options.layer is None else f", layer {options.layer}"
-    journal.say(f"Read {adata.n_obs:,} cells and {adata.n_vars:,} genes from {path.name}{source}.")
+    lazily = " The matrix stayed on disk and was read in chunks of cells." if options.lazy else ""
+    journal.say(f"Read {adata.n_obs:,} cells and {adata.n_vars:,} genes from {path.name}{source}.{lazily}")
     return adata
 
 
@@ -76,15 +81,16 @@ def prepare(adata: AnnData, options: Namespace, journal: Journal) -> tuple[AnnDa
     """Return the cells and genes that pass, log-normalised, and what was chosen on the way."""
     import scanpy as sc
 
-    kind, values = _kind_of(adata.X)
+    kind, largest = kind_of(adata.X)
     with journal.step("quality control"):
         adata = quality_control(adata, options, journal, is_counts=kind == "counts")
     chosen: dict[str, Any] = {"matrix": kind}
     with journal.step("normalisation"):
         if kind == "counts":
-            adata.layers["counts"] = adata.X.copy()
+            if not options.lazy:
+                adata.layers["counts"] = adata.X.copy()
             target = options.target_sum or (None if adata.n_vars < PANEL else 1e4)
-            depth = float(np.median(sums(adata.X, axis=1)))
+            depth = target or float(np.median(sums(adata.X, axis=1)))
             sc.pp.normalize_total(adata, target_sum=target)
             sc.pp.log1p(adata)
             chosen["target_sum"] = f"median ({depth:g})" if target is None else target
@@ -92,38 +98,23 @@ def prepare(adata: AnnData, options: Namespace, journal: Journal) -> tuple[AnnDa
             if target is None:
                 why = f", the median, since a panel of {plural(adata.n_vars, 'gene')} is not a whole transcriptome"
             journal.say(
-                f"Scaled every cell to {target or depth:,.0f} counts{why}, and took the natural logarithm of 1 + x. The"
-                ' raw counts are in layers["counts"].'
+                f"Scaled every cell to {depth:,.0f} counts{why}, and took the natural logarithm of 1 + x."
+                + ("" if options.lazy else ' The raw counts are in layers["counts"].')
             )
         else:
             what = "holds values below zero" if kind == "signed" else "holds numbers that are not whole"
             journal.say(f"The matrix {what}, so it was taken as normalised already and used as it is.")
             if options.target_sum is not None:
                 journal.note("--target-sum had no effect: the matrix is normalised already.")
-            if kind == "log" and values.max(initial=0) > _LARGEST_LOGARITHM:
+            if kind == "log" and largest > _LARGEST_LOGARITHM:
                 journal.note(
-                    f"The matrix has values up to {values.max():,.0f}, too large for logarithms: it may be normalised "
+                    f"The matrix has values up to {largest:,.0f}, too large for logarithms: it may be normalised "
                     "but not log-transformed. Raw counts (--layer) are the safest input."
                 )
         score_cell_cycle(adata, options, journal)
         _indicate_batches(adata, options, journal)
         chosen["mask_var"] = _choose_genes(adata, options, journal)
     return adata, chosen
-
-
-def _kind_of(matrix: Any) -> tuple[str, np.ndarray]:
-    values = matrix.data if hasattr(matrix, "indptr") else np.asarray(matrix).ravel()
-    if values.dtype.kind not in "biuf":
-        msg = f"The matrix has dtype {values.dtype}; real numbers are needed."
-        raise InputError(msg)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        n_bad = int(np.sum(~np.isfinite(values)))
-        msg = f"The matrix has {n_bad:,} NaN or infinite values: remove or replace them."
-        raise InputError(msg)
-    if values.size and values.min() < 0:
-        return "signed", values
-    some = values[:: max(1, values.size // 1_000_000)]
-    return ("counts" if np.array_equal(some, np.round(some)) else "log"), values
 
 
 def _indicate_batches(adata: AnnData, options: Namespace, journal: Journal) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,16 +12,12 @@ from scprograms._validate import listing
 from scprograms.report._format import plural
 
 from ._journal import InputError, Journal, explained
+from ._lazy import describe, n_not_zero
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from anndata import AnnData
-
-
-def sums(matrix: Any, *, axis: int) -> np.ndarray:
-    """Return row or column sums as a plain array."""
-    return np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
 
 
 def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_counts: bool) -> AnnData:
@@ -34,9 +30,12 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
     prefixes = (options.mito_prefix,) if options.mito_prefix else ("MT-", "mt-")
     adata.var["mt"] = adata.var_names.str.startswith(prefixes)
     n_mito = int(adata.var["mt"].sum())
-    n_genes = np.asarray((adata.X != 0).sum(axis=1)).ravel()
     if is_counts:
-        sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
+        if options.lazy:
+            describe(adata)
+        else:
+            sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
+        n_genes = adata.obs["n_genes_by_counts"].to_numpy()
         medians = adata.obs[["total_counts", "n_genes_by_counts", "pct_counts_mt"]].median()
         mito = f"{medians['pct_counts_mt']:.1f} % of counts from {plural(n_mito, 'mitochondrial gene')}"
         if not n_mito:
@@ -46,7 +45,7 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
             f"{medians['n_genes_by_counts']:,.0f} genes and {mito}."
         )
     else:
-        adata.obs["n_genes_by_counts"] = n_genes
+        adata.obs["n_genes_by_counts"] = n_genes = n_not_zero(adata.X, axis=1)
         journal.say(
             f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial "
             "share are not known, because the matrix holds no counts."
@@ -75,7 +74,7 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
         keep &= mask
     if not keep.all():
         adata = _kept(adata, keep, "cells that pass the filters", journal)
-    seen = np.asarray((adata.X != 0).sum(axis=0)).ravel() >= options.min_cells
+    seen = n_not_zero(adata.X, axis=0) >= options.min_cells
     if not seen.any():
         msg = f"No gene is seen in {plural(options.min_cells, 'cell')}: lower --min-cells."
         raise InputError(msg)

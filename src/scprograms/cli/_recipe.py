@@ -10,15 +10,23 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 
+_MEASURES = 'sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)'
+_LAZY_MEASURES = [  # those that filters need: for the others scanpy would hold the whole matrix
+    'adata.obs["total_counts"] = sc.pp.filter_cells(adata.X, min_counts=0)[1].compute()',
+    'mito = sc.pp.filter_cells(adata[:, adata.var["mt"]].X, min_counts=0)[1].compute()',
+    'adata.obs["pct_counts_mt"] = 100 * mito / adata.obs["total_counts"]',
+]
+
+
 def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
     """Return the calls that lead from the file to the same programs, tests and figures."""
     groupby, control = options.groupby, options.control
     lines = [
         "import anndata, scanpy as sc, scprograms as scp",
         "",
-        f"adata = anndata.read_h5ad({str(Path(options.screen))!r})",
+        *(_opening(options) if options.lazy else [f"adata = anndata.read_h5ad({str(Path(options.screen))!r})"]),
     ]
-    if options.layer is not None:
+    if options.layer is not None and not options.lazy:
         lines.append(f"adata.X = adata.layers[{options.layer!r}].copy()")
     if options.subset_obs is not None:
         lines.append(
@@ -27,7 +35,7 @@ def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
     prefixes = (options.mito_prefix,) if options.mito_prefix else ("MT-", "mt-")
     if chosen["matrix"] == "counts":
         lines.append(f'adata.var["mt"] = adata.var_names.str.startswith({prefixes!r})')
-        lines.append('sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)')
+        lines += _LAZY_MEASURES if options.lazy else [_MEASURES]
     lines.append(f"sc.pp.filter_cells(adata, min_genes={options.min_genes or 1})")
     if options.min_counts is not None:
         lines.append(f'adata = adata[adata.obs["total_counts"] >= {options.min_counts!r}].copy()')
@@ -36,8 +44,8 @@ def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
     lines.append(f"sc.pp.filter_genes(adata, min_cells={options.min_cells})")
     if chosen["matrix"] == "counts":
         target = chosen["target_sum"]
+        lines += [] if options.lazy else ['adata.layers["counts"] = adata.X.copy()']
         lines += [
-            'adata.layers["counts"] = adata.X.copy()',
             f"sc.pp.normalize_total(adata{'' if isinstance(target, str) else f', target_sum={target:g}'})",
             "sc.pp.log1p(adata)",
         ]
@@ -69,6 +77,19 @@ def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
     if chosen["calibrated"]:
         lines.append(f"scp.pl.calibration(adata, {groupby!r})")
     return "\n".join(lines)
+
+
+def _opening(options: Namespace) -> list[str]:
+    path, where = Path(options.screen), "X" if options.layer is None else f"layers/{options.layer}"
+    call = f"zarr.open_group({str(path)!r}, " if path.is_dir() else f"h5py.File({str(path)!r}, "
+    return [
+        f"import {call.partition('.')[0]}",
+        "",
+        f'file = {call}mode="r")',
+        f"X = anndata.experimental.read_elem_lazy(file[{where!r}])",
+        'tables = {name: anndata.io.read_elem(file[name]) for name in ("obs", "var")}',
+        "adata = anndata.AnnData(X.rechunk({1: -1}), **tables)",
+    ]
 
 
 def _anova_design(options: Namespace) -> str:
