@@ -7,8 +7,9 @@ they are called from a thread pool and hang after a fork, and both happen under 
 from __future__ import annotations
 
 import numbers
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -19,7 +20,8 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 
 ROWS_PER_BLOCK = 4096
-_n_threads: ContextVar[int] = ContextVar("n_threads", default=1)
+_pool: ContextVar[tuple[ThreadPoolExecutor | None, int]] = ContextVar("pool", default=(None, 1))
+"""The threads of the context, and how many they are."""
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,12 +54,12 @@ def threads(n_jobs: int | None) -> Iterator[int]:
     The BLAS gets one thread: its own would split sums differently for each number of threads, and spin while they wait.
     """
     n_threads = resolve_n_jobs(n_jobs)
-    token = _n_threads.set(n_threads)
-    try:
-        with threadpool_limits(limits=1):
+    with ThreadPoolExecutor(n_threads) as pool, threadpool_limits(limits=1):  # threads start with the first block
+        token = _pool.set((pool, n_threads))
+        try:
             yield n_threads
-    finally:
-        _n_threads.reset(token)
+        finally:
+            _pool.reset(token)
 
 
 def map_blocks(function: Callable[[int, int], T], n_rows: int, *, rows_per_block: int = ROWS_PER_BLOCK) -> Iterator[T]:
@@ -66,19 +68,22 @@ def map_blocks(function: Callable[[int, int], T], n_rows: int, *, rows_per_block
     The blocks depend on the number of rows only. Small inputs are one block and pay for no thread.
     """
     bounds = [(start, min(start + rows_per_block, n_rows)) for start in range(0, n_rows, rows_per_block)]
-    n_threads = min(_n_threads.get(), len(bounds))
-    if n_threads <= 1:
+    pool, n_threads = _pool.get()
+    if pool is None or min(n_threads, len(bounds)) <= 1:
         for start, stop in bounds:
             yield function(start, stop)
         return
-    with ThreadPoolExecutor(n_threads) as pool:
-        # Only a few blocks ahead of the consumer: results wait in memory until they are taken.
-        pending = [pool.submit(function, *b) for b in bounds[: 2 * n_threads]]
+    # Only a few blocks ahead of the consumer: results wait in memory until they are taken.
+    pending = deque(pool.submit(function, *b) for b in bounds[: 2 * n_threads])
+    try:
         for i in range(len(bounds)):
-            yield pending[i].result()
-            pending[i] = None  # type: ignore[call-overload]
+            yield pending.popleft().result()
             if i + 2 * n_threads < len(bounds):
                 pending.append(pool.submit(function, *bounds[i + 2 * n_threads]))
+    finally:
+        for left in pending:  # after an error nothing may go on writing behind the caller's back
+            left.cancel()
+        wait(pending)
 
 
 def for_blocks(function: Callable[[int, int], object], n_rows: int, *, rows_per_block: int = ROWS_PER_BLOCK) -> None:
