@@ -48,7 +48,7 @@ def anova(adata: AnnData, groupby: str, *, key: str = _KEY) -> pd.DataFrame:
     >>> sc.pp.normalize_total(adata, target_sum=1e4)
     >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 3)
-    >>> scp.tl.program_anova(adata, "perturbation")
+    >>> scp.tl.program_anova(adata, "perturbation", method="replicate", replicate="guide")
     >>> "q" in scp.get.anova(adata, "perturbation")
     True
     """

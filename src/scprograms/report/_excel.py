@@ -81,7 +81,7 @@ def write_excel(
     >>> sc.pp.normalize_total(adata)
     >>> sc.pp.log1p(adata)
     >>> scp.tl.semi_nmf(adata, 5)
-    >>> scp.tl.program_anova(adata, "perturbation")
+    >>> scp.tl.program_anova(adata, "perturbation", method="replicate", replicate="guide")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report.write_excel(adata, "perturbation", pathlib.Path(folder, "programs.xlsx"))
     """
