@@ -46,7 +46,7 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
     gram = sum_in_order(map_blocks(lambda a, b: U[a:b].T @ (U[a:b] * weights[a:b, None]), len(U)), np.zeros((k, k)))
     rotation = _ascend(partial(_fourth_moments, U, weights, gram), k)
     U = U @ rotation
-    return rotation @ _ascend(partial(_third_moments, U, weights), k)
+    return rotation @ _ascend(partial(_skewness_gradient, _third_moments(U, weights)), k)
 
 
 def _fourth_moments(U: NDArray, weights: NDArray, gram: NDArray, rotation: NDArray) -> NDArray:
@@ -61,17 +61,27 @@ def _fourth_moments(U: NDArray, weights: NDArray, gram: NDArray, rotation: NDArr
     return sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
 
 
-def _third_moments(U: NDArray, weights: NDArray, rotation: NDArray) -> NDArray:
-    """Gradient of ``sum_j |E z_j^3|``, up to a factor, for ``Z = U R``."""
+def _third_moments(U: NDArray, weights: NDArray) -> NDArray:
+    """Return ``E u_a u_b u_c``, k x k x k: all that the criterion asks of the rows, however often it is asked."""
+    k = U.shape[1]
 
     def block(a: int, b: int) -> NDArray:
-        Z = U[a:b] @ rotation
-        squares = Z * Z * weights[a:b, None]
-        return np.vstack([U[a:b].T @ squares, np.einsum("ij,ij->j", squares, Z)])
+        rows, weighted = U[a:b], U[a:b] * weights[a:b, None]
+        moments = np.empty((k, k, k))
+        for j in range(k):
+            products = (rows[:, j:] * rows[:, j : j + 1]).T @ weighted[:, j:]
+            moments[j, j:, j:] = moments[j:, j, j:] = moments[j:, j:, j] = products
+        return moments
 
-    k = rotation.shape[0]
-    total = sum_in_order(map_blocks(block, len(U)), np.zeros((k + 1, k)))
-    return total[:k] * np.sign(total[k])
+    return sum_in_order(map_blocks(block, len(U)), np.zeros((k, k, k)))
+
+
+def _skewness_gradient(moments: NDArray, rotation: NDArray) -> NDArray:
+    """Gradient of ``sum_j |E z_j^3|``, up to a factor, for ``Z = U R``."""
+    k = len(rotation)
+    once = (moments.reshape(k * k, k) @ rotation).reshape(k, k, k)
+    gradient = np.einsum("abj,bj->aj", once, rotation)
+    return gradient * np.sign(np.sum(gradient * rotation, axis=0))
 
 
 def _ascend(gradient: Callable[[NDArray], NDArray], k: int) -> NDArray:
