@@ -1,10 +1,12 @@
 """Time and memory of one factorization: semi-NMF here against the peers, in one run.
 
-    python benchmarks/peers.py [--cells 5000 50000 200000] [--programs 20 50] [--sets pbmc3k kang papalexi]
+    python benchmarks/peers.py [--cells 5000 50000 200000 1000000] [--programs 20 50] [--sets pbmc3k kang papalexi]
 
-Every figure is the median over interleaved repeats, on all threads that each method takes for itself; wall is also
-given as a ratio to scikit-learn's NMF (nndsvda, at most 200 iterations) of the same run. Memory is the extra peak
-over the input's size, each in a process that has done nothing else. "error" is over that of the truncated SVD.
+Every fit runs in a process of its own, the methods interleaved, on all threads that each method takes for itself, and
+figures are medians over the repeats (one from 500,000 cells on); wall is also given as a ratio to scikit-learn's NMF
+(nndsvda, at most 200 iterations) of the same run. Memory is the extra peak over the input's size. "error" is over that
+of the truncated SVD. A fit that takes longer than ``--limit`` seconds is stopped, one that needs a dense matrix of more
+than half of the free memory is not begun; the table says so.
 
 - scprograms: ``SemiNMF(k)``, the defaults.
 - NMF, MiniBatchNMF, randomized_svd: scikit-learn, sparse input, defaults but for ``init`` and ``max_iter`` of NMF.
@@ -17,7 +19,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,15 +33,17 @@ import numpy as np
 from quality import load
 from scipy import sparse
 from scipy.sparse.linalg import svds
-from semi_nmf import screen, timed
+from semi_nmf import screen
 
 METHODS = ("scprograms", "NMF", "MiniBatchNMF", "cNMF, one run", "randomized_svd", "nmf-torch")
-MEMORY = """
-import sys
+ONE_REPEAT = 500_000
+CHILD = """
+import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from scipy import sparse
 from peers import fit
+from semi_nmf import timed
 
 X = sparse.load_npz(sys.argv[2])
 fit(sys.argv[3], X[:500], 3, 0)
@@ -47,8 +53,9 @@ def status(field):
 
 Path("/proc/self/clear_refs").write_text("5")
 before = status("VmRSS")
-fit(sys.argv[3], X, int(sys.argv[4]), 0)
-print((status("VmHWM") - before) * 1024 / (X.data.nbytes + X.indices.nbytes + X.indptr.nbytes))
+figures = timed(lambda: fit(sys.argv[3], X, int(sys.argv[4]), int(sys.argv[5])))
+memory = (status("VmHWM") - before) * 1024 / (X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
+print(json.dumps([*map(float, figures), memory]))
 """
 
 
@@ -77,43 +84,60 @@ def fit(method: str, X: sparse.csr_matrix, k: int, seed: int) -> float:
     return NMF(k, init="random", solver="mu", tol=1e-4, max_iter=1000, random_state=seed).fit(X).reconstruction_err_
 
 
-def peak_memory(method: str, path: str, k: int) -> float:
-    command = [sys.executable, "-c", MEMORY, str(Path(__file__).parent), path, method, str(k)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def fit_apart(method: str, path: str, k: int, seed: int, limit: float) -> list[float]:
+    """Fit in a new process; return CPU and wall seconds, error, and extra memory over the input's."""
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), path, method, str(k), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(name: str, X: sparse.csr_matrix, k: int, methods: list[str], repeats: int) -> None:
+def too_large(X: sparse.csr_matrix) -> bool:
+    """Return whether X as a dense matrix takes more than half of the free memory."""
+    free = int(re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
+    return X.shape[0] * X.shape[1] * X.dtype.itemsize > free / 2
+
+
+def compare(name: str, X: sparse.csr_matrix, k: int, methods: list[str], repeats: int, limit: float) -> None:
     double = X.astype(np.float64)
     bound = np.sqrt(np.square(double.data).sum() - np.square(svds(double, k, tol=1e-8)[1]).sum())
     del double
-    rows: dict[str, list[tuple[float, float, float]]] = {}
-    for repeat in range(repeats):
-        for method in methods:
-            cpu, wall, error = timed(lambda method=method, repeat=repeat: fit(method, X, k, repeat))
-            rows.setdefault(method, []).append((cpu, wall, error))
-    medians = {method: np.median(values, axis=0) for method, values in rows.items()}
-    base = medians["NMF"][1] if "NMF" in medians else np.nan
+    rows: dict[str, list[list[float]]] = {method: [] for method in methods}
+    left_out = {"nmf-torch": "not begun: dense"} if too_large(X) else {}
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "X.npz")
         sparse.save_npz(path, X, compressed=False)
-        for method, (cpu, wall, error) in medians.items():
-            memory = peak_memory(method, path, k)
-            print(
-                f"| {name} | {k} | {method} | {wall:.2f} | {wall / base:.3f} | {cpu:.2f} | {error / bound:.4f} | "
-                f"{memory:.2f} |",
-                flush=True,
-            )
+        for repeat in range(repeats if X.shape[0] < ONE_REPEAT else 1):
+            for method in methods:
+                if method in left_out:
+                    continue
+                try:
+                    rows[method].append(fit_apart(method, path, k, repeat, limit))
+                except subprocess.TimeoutExpired:
+                    left_out[method] = f"over {limit:.0f} s"
+                except subprocess.CalledProcessError as failed:
+                    left_out[method] = f"failed: {(failed.stderr.strip().splitlines() or ['killed'])[-1]}"
+    medians = {method: np.median(values, axis=0) for method, values in rows.items() if values}
+    base = medians["NMF"][1] if "NMF" in medians else np.nan
+    for method in methods:
+        if method in left_out:
+            print(f"| {name} | {k} | {method} | {left_out[method]} | | | | |", flush=True)
+            continue
+        cpu, wall, error, memory = medians[method]
+        ratio = f"{wall / base:.3f}" if base > 0 else ""
+        figures = f"{wall:.2f} | {ratio} | {cpu:.2f} | {error / bound:.4f} | {memory:.2f}"
+        print(f"| {name} | {k} | {method} | {figures} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--cells", type=int, nargs="*", default=[5000, 50_000, 200_000])
+    parser.add_argument("--cells", type=int, nargs="*", default=[5000, 50_000, 200_000, 1_000_000])
     parser.add_argument("--genes", type=int, default=2000)
     parser.add_argument("--programs", type=int, nargs="+", default=[20, 50])
     parser.add_argument("--sets", nargs="*", default=["pbmc3k", "kang", "papalexi"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=1800, help="seconds for one fit")
     args = parser.parse_args()
     methods = [m for m in args.methods if m != "nmf-torch" or importlib.util.find_spec("nmf")]
     cpu = next(
@@ -121,20 +145,20 @@ def main() -> None:
         "",
     )
     print(
-        f"{cpu}, Python {platform.python_version()}, numpy {version('numpy')}, scikit-learn {version('scikit-learn')}\n"
+        f"{cpu}, Python {platform.python_version()}, numpy {version('numpy')}, scikit-learn {version('scikit-learn')}"
+        + "".join(f", {name} {version(name)}" for name in ("nmf-torch", "torch") if "nmf-torch" in methods)
+        + f"\n{' '.join(['python', *sys.argv])}\n"
     )
     print("| data | k | method | wall s | / NMF | CPU s | error | extra memory / input |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for method in methods:
-        fit(method, sparse.random(600, 300, 0.2, format="csr", dtype=np.float32, random_state=0), 3, 0)  # compile
     for name in args.sets:
         X = load(name, args.data)[0]
         for k in args.programs[:1]:
-            compare(name, X, k, methods, args.repeats)
+            compare(name, X, k, methods, args.repeats, args.limit)
     for n_cells in args.cells:
         X = screen(n_cells, args.genes)
         for k in args.programs:
-            compare(f"{n_cells:,}", X, k, methods, args.repeats)
+            compare(f"{n_cells:,}", X, k, methods, args.repeats, args.limit)
 
 
 if __name__ == "__main__":
