@@ -13,6 +13,7 @@ than half of the free memory is not begun; the table says so.
 - cNMF: one of its runs (by default it makes 100), which is scikit-learn's NMF with multiplicative updates, a random
   start, tol 1e-4 and at most 1,000 iterations, on sparse input.
 - nmf-torch: ``run_nmf`` with its defaults on a dense matrix, where it is installed.
+- RcppML: ``nmf`` with its defaults, genes x cells, where R has it. (Version 0.3.7, Debian's, has no semi-NMF.)
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,7 +38,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 from semi_nmf import screen
 
-METHODS = ("scprograms", "NMF", "MiniBatchNMF", "cNMF, one run", "randomized_svd", "nmf-torch")
+METHODS = ("scprograms", "NMF", "MiniBatchNMF", "cNMF, one run", "randomized_svd", "nmf-torch", "RcppML NMF")
 ONE_REPEAT = 500_000
 CHILD = """
 import json, sys
@@ -56,6 +59,26 @@ before = status("VmRSS")
 figures = timed(lambda: fit(sys.argv[3], X, int(sys.argv[4]), int(sys.argv[5])))
 memory = (status("VmHWM") - before) * 1024 / (X.data.nbytes + X.indices.nbytes + X.indptr.nbytes)
 print(json.dumps([*map(float, figures), memory]))
+"""
+RCPPML = """
+args <- commandArgs(TRUE)
+suppressMessages({library(Matrix); library(RcppML)})
+shape <- readBin(file.path(args[1], "shape"), "integer", 3)
+read <- function(name, type, n) readBin(file.path(args[1], name), type, n)
+X <- new("dgCMatrix", i = read("indices", "integer", shape[3]), p = read("indptr", "integer", shape[1] + 1),
+         x = read("data", "double", shape[3]), Dim = shape[2:1])
+status <- function(field) {
+    line <- grep(field, readLines("/proc/self/status"), value = TRUE)
+    as.numeric(regmatches(line, regexpr("[0-9]+", line)))
+}
+invisible(nmf(X[, 1:500], 3, verbose = FALSE, seed = 1))
+invisible(gc())
+cat("5", file = "/proc/self/clear_refs")
+before <- status("VmRSS")
+used <- system.time(model <- nmf(X, as.integer(args[2]), verbose = FALSE, seed = as.integer(args[3]) + 1))
+memory <- (status("VmHWM") - before) * 1024 / (12 * shape[3] + 4 * shape[1])
+error <- sqrt(mse(X, model$w, model$d, model$h) * shape[1] * shape[2])
+cat(sprintf("[%f, %f, %f, %f]\\n", used[["user.self"]] + used[["sys.self"]], used[["elapsed"]], error, memory))
 """
 
 
@@ -86,9 +109,28 @@ def fit(method: str, X: sparse.csr_matrix, k: int, seed: int) -> float:
 
 def fit_apart(method: str, path: str, k: int, seed: int, limit: float) -> list[float]:
     """Fit in a new process; return CPU and wall seconds, error, and extra memory over the input's."""
-    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), path, method, str(k), str(seed)]
+    if method == "RcppML NMF":
+        command = ["Rscript", "-e", RCPPML, str(Path(path).parent), str(k), str(seed)]
+    else:
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), path, method, str(k), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def write_for_r(X: sparse.csr_matrix, folder: Path) -> None:
+    """Write the cells x genes matrix as what R needs to make it genes x cells, in its only precision."""
+    np.array([*X.shape, X.nnz], dtype=np.int32).tofile(folder / "shape")
+    X.indptr.astype(np.int32).tofile(folder / "indptr")
+    X.indices.astype(np.int32).tofile(folder / "indices")
+    X.data.astype(np.float64).tofile(folder / "data")
+
+
+def r_version() -> str:
+    """Return the version of RcppML, or nothing where R or the package is absent."""
+    if shutil.which("Rscript") is None:
+        return ""
+    command = ["Rscript", "-e", 'cat(as.character(packageVersion("RcppML")))']
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def too_large(X: sparse.csr_matrix) -> bool:
@@ -106,6 +148,8 @@ def compare(name: str, X: sparse.csr_matrix, k: int, methods: list[str], repeats
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "X.npz")
         sparse.save_npz(path, X, compressed=False)
+        if "RcppML NMF" in methods:
+            write_for_r(X, Path(folder))
         for repeat in range(repeats if X.shape[0] < ONE_REPEAT else 1):
             for method in methods:
                 if method in left_out:
@@ -139,16 +183,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=1800, help="seconds for one fit")
     args = parser.parse_args()
-    methods = [m for m in args.methods if m != "nmf-torch" or importlib.util.find_spec("nmf")]
+    versions = {"numpy": version("numpy"), "scipy": version("scipy"), "scikit-learn": version("scikit-learn")}
+    methods = args.methods
+    if importlib.util.find_spec("nmf"):
+        versions |= {name: version(name) for name in ("nmf-torch", "torch")}
+    else:
+        methods = [m for m in methods if m != "nmf-torch"]
+    if found := r_version():
+        versions["RcppML"] = found
+    else:
+        methods = [m for m in methods if m != "RcppML NMF"]
     cpu = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         "",
     )
-    print(
-        f"{cpu}, Python {platform.python_version()}, numpy {version('numpy')}, scikit-learn {version('scikit-learn')}"
-        + "".join(f", {name} {version(name)}" for name in ("nmf-torch", "torch") if "nmf-torch" in methods)
-        + f"\n{' '.join(['python', *sys.argv])}\n"
-    )
+    print(f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(", ".join(f"{name} {number}" for name, number in versions.items()))
+    print(f"{' '.join(['python', *sys.argv])}\n")
     print("| data | k | method | wall s | / NMF | CPU s | error | extra memory / input |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.sets:
