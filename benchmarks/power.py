@@ -13,7 +13,8 @@ planted. The oracle is the z (or chi-squared) test weighted by the true variance
 the same kind without effects. Where usages are too skewed for it and its FDR is above 0.06, it is given a smaller cut
 than 0.05, such that it is not. A test should have an FDR of at most 0.06, and find 0.9 of what the oracle finds on the
 scale of the test. "Ratio known": an F test on the scale of the test that knows the variances but for a factor, for
-which it has the guides' degrees of freedom, as the test has; the oracle has infinitely many.
+which it has the guides' degrees of freedom, as F has; the oracle has infinitely many. Beside F, the tests of all at
+once look at the perturbation furthest from the others, which no oracle does: where one moves they can find more.
 """
 
 from __future__ import annotations

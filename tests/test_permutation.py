@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import gamma, gumbel_r, rankdata
 
 from scprograms.stats import (
     one_way_anova,
@@ -67,7 +68,7 @@ def test_the_omnibus_equals_a_loop_over_the_same_draws(design):
     sizes, n_strata = DESIGNS[design]
     values, codes, strata = screen(sizes, n_strata=n_strata, effect=0.3)
     codes[::9], strata[1::11] = -1, -1
-    result = permutation_anova(values, codes, strata=strata, n_permutations=99, random_state=7)
+    result = permutation_anova(values, codes, strata=strata, n_permutations=99, random_state=7, statistic="F")
     observed = explained(values, codes, strata)[0]
     hits = np.zeros(values.shape[1], dtype=int)
     for i in range(99):
@@ -78,6 +79,65 @@ def test_the_omnibus_equals_a_loop_over_the_same_draws(design):
     np.testing.assert_array_equal(result.p, (1 + hits) / 100)
     np.testing.assert_array_equal(result.n_permutations, 99)
     np.testing.assert_allclose(result.log10_p, np.log10(result.p))
+
+
+def furthest(ranks, codes, strata):
+    """Largest sum of a group's ranks, centred within strata, over its standard deviation under permutation."""
+    out = []
+    for group in np.unique(codes[(codes >= 0) & (strata >= 0)]):
+        total, variance = 0.0, 0.0
+        for s in np.unique(strata[strata >= 0]):
+            here = (codes >= 0) & (strata == s)
+            N, n = here.sum(), np.sum(here & (codes == group))
+            if N > 1:
+                total = total + np.sum(ranks[here & (codes == group)] - ranks[here].mean(axis=0), axis=0)
+                variance = variance + n * (N - n) / N * ranks[here].var(axis=0, ddof=1)
+        out.append(np.divide(np.abs(total), np.sqrt(variance), out=np.zeros_like(total), where=variance > 0))
+    return np.max(out, axis=0)
+
+
+@pytest.mark.parametrize("design", [name for name in DESIGNS if name != "two-groups"])
+def test_both_statistics_equal_a_loop_over_the_same_draws(design):
+    sizes, n_strata = DESIGNS[design]
+    values, codes, strata = screen(sizes, n_strata=n_strata, effect=0.2, seed=5)
+    codes[::9], strata[1::11] = -1, -1
+    used = (codes >= 0) & (strata >= 0)
+    ranks = np.zeros(values.shape)
+    ranks[used] = rankdata(values[used], axis=0)
+    options = {"strata": strata, "random_state": 7}
+
+    def statistics(c):
+        return np.stack([explained(values, c, strata)[0], furthest(ranks, c, strata)])
+
+    pilot = np.array([statistics(permuted_codes(codes, 2**40 + i, **options)) for i in range(100)])
+    (a, b), (sd_a, sd_b) = pilot.mean(axis=0), pilot.std(axis=0)
+    scale = sd_b * np.sqrt(6) / np.pi
+    share = (1 - 1 / (len(np.unique(codes[used])) - 1)) / 3
+
+    def smaller(x):
+        of_F = gamma.sf(x[0], a**2 / sd_a**2, scale=sd_a**2 / a) / (1 - share)
+        return np.minimum(of_F, gumbel_r.sf(x[1], b - np.euler_gamma * scale, scale) / share)
+
+    observed = smaller(statistics(codes))
+    permuted = [smaller(statistics(permuted_codes(codes, i, **options))) for i in range(99)]
+    hits = np.sum(permuted <= observed * (1 + 1e-9), axis=0)
+    result = permutation_anova(values, codes, n_permutations=99, **options)
+    np.testing.assert_array_equal(result.n_hits, hits)
+    np.testing.assert_array_equal(result.p, (1 + hits) / 100)
+    alone = permutation_anova(values, codes, n_permutations=99, statistic="F", **options)
+    assert (alone.n_hits != hits).any()
+    np.testing.assert_array_equal(alone.F, result.F)
+
+
+def test_the_furthest_group_is_found_where_all_together_are_weak():
+    codes = np.repeat(np.arange(40), 30)
+    rng = np.random.default_rng(3)
+    values = rng.gamma(0.3, size=(1200, 20)) * (rng.random((1200, 20)) < np.where(codes == 5, 0.35, 0.05)[:, None])
+    both = permutation_anova(values, codes, n_permutations=199)
+    alone = permutation_anova(values, codes, n_permutations=199, statistic="F")
+    assert (both.p < 0.05).mean() > (alone.p < 0.05).mean() + 0.1
+    two = (permutation_anova(values, codes // 20, n_permutations=199, statistic=s) for s in ("F", "combined"))
+    same(*two)
 
 
 @pytest.mark.parametrize("control", [0, 1, None])
@@ -236,14 +296,14 @@ def test_threads_do_not_matter(test, stop_after):
 
 @pytest.mark.parametrize("test", TESTS)
 def test_big_tasks_are_cut_without_a_difference(test, monkeypatch):
-    from scprograms.stats import _permutation, _permutation_contrasts
+    from scprograms.stats import _permutation_contrasts, _resampling
 
     values, codes, strata = screen((50, 80, 20, 33), n_strata=3, effect=0.2)
     options = {"strata": strata, "n_permutations": 150, "stop_after": 20}
     whole = TESTS[test](values, codes, **options)
     monkeypatch.setattr(_permutation_contrasts, "DRAWS_PER_TASK", 100)
-    monkeypatch.setattr(_permutation, "PERMUTATIONS_PER_ROUND", 16)
-    monkeypatch.setattr(_permutation, "PERMUTATIONS_PER_TASK", 3)
+    monkeypatch.setattr(_resampling, "PERMUTATIONS_PER_ROUND", 16)
+    monkeypatch.setattr(_resampling, "PERMUTATIONS_PER_TASK", 3)
     same(whole, TESTS[test](values, codes, **options))
 
 
@@ -334,7 +394,7 @@ def besag_clifford(hits, stop_after):
 def test_stopping_follows_besag_and_clifford(stop_after):
     values, codes, strata = screen((20, 45, 8), n_strata=2, k=6, effect=0.5)
     options = {"strata": strata, "random_state": 1}
-    result = permutation_anova(values, codes, n_permutations=120, stop_after=stop_after, **options)
+    result = permutation_anova(values, codes, n_permutations=120, stop_after=stop_after, statistic="F", **options)
     observed = explained(values, codes, strata)[0]
     hits = np.array(
         [explained(values, permuted_codes(codes, i, **options), strata)[0] >= observed * (1 - 1e-9) for i in range(120)]

@@ -104,6 +104,9 @@ def test_permutation(adata):
     assert (table["n_permutations"] == 199).all()
     assert table["p"].min() == pytest.approx(1 / 200)
     pd.testing.assert_frame_equal(run(adata, method="permutation", strata=["batch"], **options), table)
+    alone = stats.permutation_anova(W, codes(adata), statistic="F", **options)
+    table = run(adata, method="permutation", statistic="F", **options)
+    check(table, alone, more=["n_permutations"], method="permutation")
     free = stats.permutation_anova(W, codes(adata), **options)
     check(run(adata, method="permutation", **options), free, more=["n_permutations"], method="permutation")
 
@@ -131,6 +134,10 @@ def test_replicates(adata):
     table = run(adata, method="replicate", replicate="guide")
     check(table, expected, more=["n_replicates"], method="replicate", unused="")
     assert (table["n_replicates"] == 12).all()
+    alone = stats.replicate_anova(W, codes(adata), codes(adata, "guide"), statistic="F")
+    table = run(adata, method="replicate", replicate="guide", statistic="F")
+    check(table, alone, more=["n_replicates"], method="replicate", unused="")
+    assert (alone.p < expected.p).all()
 
 
 def test_replicates_within_strata(adata):
@@ -379,6 +386,7 @@ def test_a_single_replicate_per_group(adata):
         ({"method": "t-test"}, "method='t-test' is not known.*'rank_anova'"),
         ({"method": "permutation", "n_permutations": 0}, "n_permutations=0"),
         ({"method": "permutation", "n_jobs": 0}, "n_jobs"),
+        ({"method": "permutation", "statistic": "t"}, "statistic='t' is not known.*'combined'"),
         ({"method": "permutation", "strata": []}, None),
     ],
 )

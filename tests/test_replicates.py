@@ -10,10 +10,16 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.optimize import brentq
-from scipy.stats import chi2, f_oneway, norm, pearson3, rankdata
+from scipy.stats import chi2, f_oneway, norm, pearson3, rankdata, truncnorm
 from scipy.stats import t as student
 
-from scprograms.stats import benjamini_hochberg, one_way_anova, replicate_anova, replicate_contrasts
+from scprograms.stats import (
+    benjamini_hochberg,
+    one_way_anova,
+    permuted_codes,
+    replicate_anova,
+    replicate_contrasts,
+)
 from scprograms.stats._f_distribution import f_tail
 from scprograms.stats._replicate_statistics import PRIOR_CELLS
 from scprograms.stats._skewed_tail import skewed_t_tail
@@ -66,7 +72,8 @@ class Oracle:
         self.weights = np.diag(W)
         return r @ W @ r / self.s2 - self.df
 
-    def contrast(self, group, control):
+    def solve(self):
+        """The ratio of the variances, the factor by which both are smaller, and the sampling variance of the ratio."""
         ratio, scale = 0.0, 1.0
         excess = self.gls(0.0)
         if excess > 0:
@@ -74,6 +81,41 @@ class Oracle:
         else:
             scale = max(excess / self.df + 1, chi2.ppf(0.01, self.df) / self.df)
         self.gls(ratio)
+        assert (np.diff(self.unit_group) >= 0).all()
+        total = np.bincount(self.unit_group, self.weights)[self.unit_group]
+        return ratio, scale, 2 * self.df / np.sum(self.weights * (1 - self.weights / total)) ** 2
+
+    def furthest(self, n_permutations, seed, stop=100):
+        """p of the furthest group, over the draws of permuted_codes."""
+        ratio, scale, variance = self.solve()
+        error = np.sqrt(variance)
+        mode = ratio if ratio > 0 else error * (scale - 1) * np.sqrt(self.df / 2)
+        self.gls(truncnorm.mean(-mode / error, np.inf, loc=mode, scale=error))
+        G, R, w = self.unit_group.max() + 1, len(self.units), self.weights
+        average = self.member * self.n / self.N[:, None]
+        means = average @ (self.y - self.X[:, G:] @ self.beta[G:])
+        scores = np.sqrt(w) * (means - np.average(means, weights=w))
+        scores -= scores.mean()
+        Z = self.unit_group[:, None] == np.arange(G)
+        sd = np.sqrt(w @ Z - (np.sqrt(w) @ Z) ** 2 / R)
+        between = np.eye(G) - (w @ Z) / w.sum()
+        inflation = np.diag(between @ self.cov[:G, :G] @ between.T) / (1 / (w @ Z) - 1 / w.sum())
+        observed = np.max(np.abs((np.sqrt(w) * scores) @ Z) / sd / np.sqrt(inflation))
+        # Replicates change places in the order of their scores, groups stand in the order of their sizes.
+        slots = sorted((sorted(self.N[Z[:, g]].tolist()), g) for g in range(G))
+        root = [np.sqrt([w[(n == self.N) & Z[:, g]][0] for n in sizes]) for sizes, g in slots]
+        sd, cuts = sd[[g for _, g in slots]], np.cumsum([len(r) for r in root])[:-1]
+        hits = 0
+        for i in range(n_permutations):
+            drawn = np.split(np.sort(scores)[permuted_codes(np.arange(R), i, random_state=seed)], cuts)
+            sums = np.array([r @ x for r, x in zip(root, drawn, strict=True)])
+            hits += np.max(np.abs(sums) / sd) >= observed * (1 - 1e-9)
+            if hits == stop:
+                return stop / (i + 1)
+        return (hits + 1) / (n_permutations + 1)
+
+    def contrast(self, group, control):
+        ratio, scale, ratio_variance = self.solve()
         c = np.zeros(self.X.shape[1])
         c[group], c[control] = 1, -1
         a = np.zeros(len(self.units))
@@ -93,14 +135,6 @@ class Oracle:
             variance += (s2 - self.s2) * np.sum(a**2 * cells / self.N**2)
         k3 = self.cubes[pair].sum() / np.sum((self.n - 1) * (self.n - 2) / self.n, where=pair)
         skewness = k3 * np.sum(a**3 / self.N**2) / variance**1.5
-        leverage = np.concatenate(
-            [
-                self.weights[self.unit_group == g] / self.weights[self.unit_group == g].sum()
-                for g in set(self.unit_group)
-            ]
-        )
-        assert (np.diff(self.unit_group) >= 0).all()
-        ratio_variance = 2 * self.df / np.sum(self.weights * (1 - leverage)) ** 2
         df = self.df
         if ratio > 0:
             df = np.clip(2 * (c @ self.cov @ c) ** 2 / (np.sum(a**2) ** 2 * ratio_variance), 1, max(self.df, 1))
@@ -127,6 +161,52 @@ def test_equals_a_brute_force_oracle(scale, guide_sd, n_batches):
             assert found[4] == pytest.approx(expected[4], rel=1e-8)  # the oracle's own tails are good to that
     np.testing.assert_array_equal(result.n_replicates, [4, 3, 2, 1, 3])
     assert np.isnan(result.p[0]).all()
+
+
+@pytest.mark.parametrize("n_batches", [1, 3], ids=["no-strata", "strata"])
+@pytest.mark.parametrize("guide_sd", [0.0, 0.5])
+def test_the_furthest_group_equals_a_loop_over_the_same_draws(guide_sd, n_batches):
+    values, codes, guides, batch = screen(guide_sd=guide_sd, n_batches=n_batches, seed=3, k=5)
+    values[codes == 4, 4] += 1  # the only column that cannot stop early
+    result = replicate_anova(values, codes, guides, strata=batch, n_permutations=300, random_state=4)
+    ranks = rankdata(values, axis=0) / len(values)
+    expected = [Oracle(ranks[:, j], codes, guides, batch).furthest(300, 4) for j in range(5)]
+    np.testing.assert_allclose(result.p_furthest, expected, rtol=1e-10)
+    assert expected[4] < 0.1 < max(expected)
+    share = (1 - 1 / 4) / 3
+    both = np.minimum(result.p_all / (1 - share), result.p_furthest / share)
+    np.testing.assert_allclose(result.p, np.minimum(both, 1), rtol=1e-10)
+    np.testing.assert_allclose(result.log10_p, np.log10(result.p), rtol=1e-10, atol=1e-12)
+    alone = replicate_anova(values, codes, guides, strata=batch, statistic="F")
+    np.testing.assert_array_equal(alone.p, result.p_all)
+    np.testing.assert_array_equal(alone.F, result.F)
+    assert np.isnan(alone.p_furthest).all()
+    for n_jobs in (1, 2):
+        other = replicate_anova(values, codes, guides, strata=batch, n_permutations=300, random_state=4, n_jobs=n_jobs)
+        np.testing.assert_array_equal(other.p, result.p)
+
+
+def test_one_odd_replicate_is_no_group_that_stands_out_but_three_are():
+    rng = np.random.default_rng(0)
+    guides = np.repeat(np.arange(60), 20)
+    values = rng.normal(size=(1200, 2))
+    values[guides == 7, 0] += 8  # as far as it goes on ranks
+    values[guides // 3 == 2, 1] += 0.7
+    result = replicate_anova(values, guides // 3, guides)
+    assert result.p_furthest[0] > 0.2
+    assert result.p_furthest[1] < 0.005
+    two = replicate_anova(values, guides // 30, guides)
+    np.testing.assert_array_equal(two.p, two.p_all)
+    assert np.isnan(two.p_furthest).all()
+
+
+def test_p_keeps_its_digits_where_it_underflows():
+    guides = np.arange(90) // 5
+    values = (guides // 6)[:, None] * 1.0 + 1e-9 * np.random.default_rng(0).normal(size=(90, 1))
+    result = replicate_anova(values, guides // 6, guides, scale="raw")
+    assert result.log10_p[0] < -60
+    alone = replicate_anova(values, guides // 6, guides, scale="raw", statistic="F")
+    assert result.log10_p[0] == pytest.approx(alone.log10_p[0] - np.log10(1 - 1 / 6), rel=1e-12)
 
 
 def test_equals_weighted_least_squares_of_statsmodels():
@@ -156,7 +236,7 @@ def test_the_anova_of_equal_replicates_is_that_of_their_means(scale):
     means = np.array([tested[guides == r].mean(axis=0) for r in range(12)])
     expected = f_oneway(means[:5], means[5:8], means[8:])
     np.testing.assert_allclose(result.F, expected.statistic, rtol=1e-10)
-    np.testing.assert_allclose(result.p, expected.pvalue, rtol=1e-10)
+    np.testing.assert_allclose(result.p_all, expected.pvalue, rtol=1e-10)
     np.testing.assert_allclose(result.df_between, 2, rtol=1e-10)
     np.testing.assert_allclose(result.df_within, 9, rtol=1e-10)
     np.testing.assert_array_equal(result.omega_squared, one_way_anova(values, codes).omega_squared)

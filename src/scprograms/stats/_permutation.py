@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _permutation_kernels as kernels
+from ._combination import Statistic, check_statistic
 from ._permutation_design import deviations, eliminate_strata, moments_of, read_cells
-from ._resampling import NEVER, SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run
-
-PERMUTATIONS_PER_TASK, PERMUTATIONS_PER_ROUND = 8, 4096
+from ._permutation_extremes import FIRST_PILOT, N_PILOT, centred_ranks, limits
+from ._resampling import SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run, sequential_hits
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class PermutationTest:
     n_permutations: np.ndarray
     """Permutations that were drawn for the column; 0 for a constant one."""
     n_hits: np.ndarray
-    """How many of them had an F at least as large as the one observed."""
+    """How many of them were at least as extreme as what was observed."""
     eta_squared: np.ndarray
     """Share of the variance within strata that lies between groups, in the sample."""
     omega_squared: np.ndarray
@@ -42,15 +43,22 @@ def permutation_anova(
     strata: np.ndarray | None = None,
     n_permutations: int = 999,
     stop_after: int | None = None,
+    statistic: Statistic = "combined",
     random_state: Seed = 0,
     n_jobs: int | None = None,
 ) -> PermutationTest:
     """Test each column for a difference between groups by permuting the labels of cells within strata.
 
-    The statistic is the F of the groups in least squares on groups and strata (type II; without strata the ordinary
-    F). The p-value is exact, whatever the distribution, if the cells of a stratum are exchangeable; they are not where
-    guides, clones or replicates differ among themselves. All columns share the permutations. A stratum with cells of
-    one group only adds nothing. Groups of one cell count. Constant columns give NaN.
+    F is that of the groups in least squares on groups and strata (type II; without strata the ordinary F). It is weak
+    where one group of many moves, and where usages are zero in most cells and large in a few. So a group that lies far
+    from the others counts as well: the ranks of its cells (average ranks over all cells), centred within strata and
+    summed up, in the standard deviations that this sum has under permutation. A permutation is as extreme as what was
+    observed if the smaller of two approximate p-values is: that of F, from a gamma distribution, and that of the
+    furthest group, from a Gumbel distribution, with their moments in 100 permutations that are not counted; each is
+    divided by its share as in :func:`scprograms.stats.replicate_anova`. How good these approximations are makes no
+    difference to validity: the p-value is exact, whatever the distribution, if the cells of a stratum are exchangeable.
+    They are not where guides, clones or replicates differ among themselves. All columns share the permutations. A
+    stratum with cells of one group only adds nothing. Groups of one cell count. Constant columns give NaN.
 
     Parameters
     ----------
@@ -65,6 +73,8 @@ def permutation_anova(
     stop_after
         Stop a column after this many hits, with p = hits / permutations (Besag and Clifford 1991): large p-values
         cost few permutations, and only small ones all of them. None: all B for every column.
+    statistic
+        ``"combined"``, or ``"F"`` for F alone (with two groups they are the same).
     random_state
         Seed. Permutation i depends on the seed and on i alone, see :func:`permuted_codes`.
     n_jobs
@@ -95,6 +105,7 @@ def permutation_anova(
     >>> float(result.F[0].round(6)), bool(0.07 < result.p[0] < 0.13)  # 2 of the 20 possible splits
     (9.6, True)
     """
+    check_statistic(statistic)
     n_permutations, stop = positive("n_permutations", n_permutations), read_stop_after(stop_after)
     n_threads, key = read_n_jobs(n_jobs), key_of(random_state)
     cells = read_cells(codes, strata)
@@ -114,28 +125,34 @@ def permutation_anova(
     observed, sums = np.empty(total.size), np.empty((len(cells.groups), total.size))
     kernels.group_sums(work, labels, sums)
     kernels.between_groups(sums, *design.arrays, observed)
-    limit = observed - SLACK * (observed + total / len(order))
+    n_groups = len(cells.groups)
+    limit, ranks, units = observed[None].copy(), work, np.empty((0, total.size))
+    combined = statistic == "combined" and n_groups > 2  # with two groups F says it all
+    if combined:
+        ranks, units = centred_ranks(values, cells)
+        furthest = np.empty(total.size)
+        kernels.group_sums(ranks, labels, sums)
+        kernels.furthest(sums, units, furthest)
+        limit = np.stack([observed, furthest])
 
-    def statistics(first: int, last: int, columns: NDArray) -> NDArray:
-        out = np.empty((last - first, columns.shape[1]))
-        kernels.permuted_statistics(columns, labels, bounds, key, first, out, *design.arrays)
-        return out
+    def permuted(first: int, last: int, *columns: NDArray) -> NDArray:
+        out = np.empty((last - first, 2, columns[0].shape[1]))
+        arguments = (*columns[:2], labels, bounds, key, first, out, *design.arrays, columns[2])
+        kernels.permuted_statistics(*arguments)
+        return out[:, : len(limit)]
 
-    hits, counts = np.zeros((2, total.size), dtype=np.int64)
-    active = np.flatnonzero(total > 0)
-    done, step = 0, PERMUTATIONS_PER_ROUND if stop == NEVER else max(2 * stop, 32)
-    while len(active) and done < n_permutations:
-        end = min(n_permutations, done + step)
-        columns = work if len(active) == total.size else np.ascontiguousarray(work[:, active])
-        firsts = range(done, end, PERMUTATIONS_PER_TASK)
-        tasks = [(first, min(first + PERMUTATIONS_PER_TASK, end), columns) for first in firsts]
-        for found in run(statistics, tasks, n_threads):
-            for hit in found >= limit[active]:
-                going = hits[active] < stop
-                counts[active[going]] += 1
-                hits[active[going & hit]] += 1
-        active = active[hits[active] < stop]
-        done, step = end, min(end, PERMUTATIONS_PER_ROUND)  # twice as many in all with each round
+    if combined:
+        tasks = [(i, i + 4, work, ranks, units) for i in range(FIRST_PILOT, FIRST_PILOT + N_PILOT, 4)]
+        limit = limits(limit, np.concatenate(list(run(permuted, tasks, n_threads))), n_groups)
+        limit[1] *= 1 - SLACK
+    limit[0] -= SLACK * (limit[0] + total / len(order))
+
+    def reached(active: NDArray) -> Callable[[int, int], NDArray]:
+        whole = len(active) == total.size
+        columns = [x if whole else np.ascontiguousarray(x[:, active]) for x in (work, ranks, units)]
+        return lambda first, last: np.asarray(np.any(permuted(first, last, *columns) >= limit[:, active], axis=1))
+
+    hits, counts = sequential_hits(reached, total > 0, n_permutations, stop, n_threads)
     p = p_values(hits, counts, stop)
     within = np.where(total - observed > 1e-13 * total, total - observed, 0.0)  # less is rounding
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -158,7 +175,7 @@ def permutation_anova(
 def permuted_codes(
     codes: np.ndarray, index: int, *, strata: np.ndarray | None = None, random_state: Seed = 0
 ) -> np.ndarray:
-    """Return the codes as :func:`permutation_anova` permutes them in its permutation ``index`` (0, 1, ...).
+    """Return the codes as ``permutation_anova`` permutes them in its permutation ``index`` (0, 1, ...).
 
     Examples
     --------

@@ -131,6 +131,7 @@ def between_groups(
 @_compile
 def permuted_statistics(
     values: NDArray,
+    ranks: NDArray,
     codes: NDArray,
     bounds: NDArray,
     key: NDArray,
@@ -140,8 +141,13 @@ def permuted_statistics(
     cells: NDArray,
     shares: NDArray,
     inverse: NDArray,
+    units: NDArray,
 ) -> None:
-    """Fill row b of ``out`` with the sums of squares between groups under permutation first + b."""
+    """Fill row b of ``out``, B x 2 x k, with what the labels of permutation first + b give.
+
+    That is the sum of squares of the values between groups, and the largest sum of ranks of a group, see ``furthest``;
+    if ``units`` has no rows that is 0, and ``ranks`` are not read.
+    """
     state = np.empty(4, dtype=np.uint64)
     sums = np.empty((sizes.size, values.shape[1]))
     permuted = np.empty_like(codes)
@@ -149,7 +155,19 @@ def permuted_statistics(
         permuted[:] = codes
         shuffle(permuted, bounds, key, first + b, state)
         group_sums(values, permuted, sums)
-        between_groups(sums, sizes, cells, shares, inverse, out[b])
+        between_groups(sums, sizes, cells, shares, inverse, out[b, 0])
+        if units.shape[0] > 0:
+            group_sums(ranks, permuted, sums)
+        furthest(sums, units, out[b, 1])
+
+
+@_compile
+def furthest(sums: NDArray, units: NDArray, out: NDArray) -> None:
+    """Largest sum of a group, whatever its sign, times its ``units`` (1 / its standard deviation), for each column."""
+    out[:] = 0
+    for g in range(units.shape[0]):
+        for j in range(out.size):
+            out[j] = max(out[j], abs(sums[g, j]) * units[g, j])
 
 
 @_compile

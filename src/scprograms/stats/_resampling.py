@@ -16,6 +16,8 @@ SLACK = 1e-10
 NEVER = 2**62
 """Number of hits after which a column stops that is never reached."""
 
+PERMUTATIONS_PER_TASK, PERMUTATIONS_PER_ROUND = 8, 4096
+
 Seed = int | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None
 
 
@@ -32,6 +34,44 @@ def run(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], n_thread
         return
     with ThreadPoolExecutor(n_threads) as pool:
         yield from pool.map(lambda task: function(*task), tasks)
+
+
+def sequential_hits(
+    reached: Callable[[NDArray], Callable[[int, int], NDArray]],
+    testable: NDArray,
+    n_permutations: int,
+    stop: int,
+    n_threads: int,
+) -> tuple[NDArray, NDArray]:
+    """Permute until each column has ``stop`` hits, or all permutations are done (Besag and Clifford).
+
+    Parameters
+    ----------
+    reached
+        Given the columns that go on, returns a function of the first permutation and of that after the last, which
+        says for each of them and each of these columns whether it is a hit.
+    testable
+        Whether a column is permuted at all, k.
+
+    Returns
+    -------
+    Hits and permutations of each column.
+    """
+    hits, counts = np.zeros((2, testable.size), dtype=np.int64)
+    active = np.flatnonzero(testable)
+    done, step = 0, PERMUTATIONS_PER_ROUND if stop == NEVER else max(2 * stop, 32)
+    while len(active) and done < n_permutations:
+        end = min(n_permutations, done + step)
+        firsts = range(done, end, PERMUTATIONS_PER_TASK)
+        tasks = [(first, min(first + PERMUTATIONS_PER_TASK, end)) for first in firsts]
+        for found in run(reached(active), tasks, n_threads):
+            for hit in found:
+                going = hits[active] < stop
+                counts[active[going]] += 1
+                hits[active[going & hit]] += 1
+        active = active[hits[active] < stop]
+        done, step = end, min(end, PERMUTATIONS_PER_ROUND)  # twice as many in all with each round
+    return hits, counts
 
 
 def positive(name: str, value: object) -> int:

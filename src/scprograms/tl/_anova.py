@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 METHODS = ("anova", "rank_anova", "permutation", "replicate")
+STATISTICS = ("combined", "F")
 STOP_AFTER = 20
 """Hits after which a program needs no more permutations, where more than ``FEW_PERMUTATIONS`` are allowed."""
 FEW_PERMUTATIONS = 999
@@ -33,6 +34,7 @@ def program_anova(
     replicate: str | None = None,
     strata: str | Sequence[str] | None = None,
     n_permutations: int = FEW_PERMUTATIONS,
+    statistic: Literal["combined", "F"] = "combined",
     random_state: int | np.random.RandomState | np.random.Generator | None = 0,
     n_jobs: int | None = None,
     copy: bool = False,
@@ -50,11 +52,15 @@ def program_anova(
         The same test on ranks (of the usages, and of the covariates): it holds its level for usages with many zeros,
         also under uneven batches or depths that are given as ``covariates``. It still takes cells as independent.
     ``"permutation"``
-        The F of the groups, beside those of the strata, against its values when labels are permuted among the cells
-        of a stratum: free of assumptions on the distribution. It still takes cells of a stratum as exchangeable.
+        The F of the groups, beside those of the strata, and how far the furthest group lies from the others (on ranks
+        of the usages), against their values when labels are permuted among the cells of a stratum: free of
+        assumptions on the distribution (:func:`scprograms.stats.permutation_anova`). It still takes cells of a stratum
+        as exchangeable.
     ``"replicate"``
         Guides or replicates as the unit, on ranks of the usages (:func:`scprograms.stats.replicate_anova`): a group
-        counts as different only where it differs by more than its guides do among themselves. To be preferred where
+        counts as different only where it differs by more than its guides do among themselves. p is the smaller one of
+        that of F, times at most 1.5, and that of the group furthest from the others, times 3 or more, for which
+        replicates are permuted: F alone is weak where one perturbation of many moves a program. To be preferred where
         there are guides or replicates: even a between-guide variance of half a percent invalidates the tests on cells.
 
     Parameters
@@ -78,9 +84,12 @@ def program_anova(
         Columns of ``.obs`` within which to permute or to compare, for ``"permutation"`` and ``"replicate"``: for
         example the batch. Several columns are combined.
     n_permutations
-        Number of permutations, for ``"permutation"``; the smallest possible p is 1 / (n_permutations + 1). Above
-        999, a program stops as soon as 20 permutations have reached its F (Besag and Clifford): only small p-values,
+        Number of permutations of cells, for ``"permutation"``; the smallest possible p is 1 / (n_permutations + 1).
+        Above 999, a program stops as soon as 20 permutations are as extreme (Besag and Clifford): only small p-values,
         which need them, cost all.
+    statistic
+        ``"combined"``: p of ``"permutation"`` and ``"replicate"`` is that of F and of the furthest group together, as
+        above. ``"F"``: of F alone, as it always is in the other methods.
     random_state
         Seed of the permutations.
     n_jobs
@@ -139,6 +148,7 @@ def program_anova(
     usages = _store.read_usages(adata, key)
     labels = _store.read_labels(adata, groupby)
     check_choice("method", method, METHODS)
+    check_choice("statistic", statistic, STATISTICS)
     names = {"covariates": _store_obs.read_names("covariates", covariates)}
     names["strata"] = _store_obs.read_names("strata", strata)
     names["replicate"] = [] if replicate is None else [_one_name(replicate)]
@@ -146,8 +156,9 @@ def program_anova(
     n_permutations = check_int("n_permutations", n_permutations, at_least=1)
     check_groups(labels)
     cells = cells_to_test(adata, labels, names, drop_single=method != "anova")
-    options = {"n_permutations": n_permutations, "random_state": random_state, "n_jobs": n_jobs}
-    table = pd.DataFrame(_test(usages.to_numpy(), cells, method, options), index=usages.columns)
+    options = {"statistic": statistic, "random_state": random_state, "n_jobs": n_jobs}
+    columns = _test(usages.to_numpy(), cells, method, n_permutations, options)
+    table = pd.DataFrame(columns, index=usages.columns)
     unused = _store_obs.find_replicates(adata, labels, used=cells.replicates)
     table["method"], table["unused_replicates"] = method, ",".join(unused)
     if unused:
@@ -157,7 +168,9 @@ def program_anova(
     return adata if copy else None
 
 
-def _test(values: np.ndarray, cells: Cells, method: str, options: dict[str, Any]) -> dict[str, Any]:
+def _test(
+    values: np.ndarray, cells: Cells, method: str, n_permutations: int, options: dict[str, Any]
+) -> dict[str, Any]:
     """Return the columns of the table."""
     from scprograms import stats
 
@@ -170,11 +183,14 @@ def _test(values: np.ndarray, cells: Cells, method: str, options: dict[str, Any]
     elif method == "rank_anova":
         test = stats.rank_anova(values, cells.codes, cells.covariates)
     elif method == "permutation":
-        stop_after = STOP_AFTER if options["n_permutations"] > FEW_PERMUTATIONS else None
-        test = stats.permutation_anova(values, cells.codes, strata=cells.strata, stop_after=stop_after, **options)
+        options |= {
+            "n_permutations": n_permutations,
+            "stop_after": STOP_AFTER if n_permutations > FEW_PERMUTATIONS else None,
+        }
+        test = stats.permutation_anova(values, cells.codes, strata=cells.strata, **options)
         more["n_permutations"] = test.n_permutations
     elif cells.replicates is not None:
-        test = stats.replicate_anova(values, cells.codes, cells.replicates.codes, strata=cells.strata)
+        test = stats.replicate_anova(values, cells.codes, cells.replicates.codes, strata=cells.strata, **options)
         more["n_replicates"] = test.n_replicates
     return {
         "F": test.F,
