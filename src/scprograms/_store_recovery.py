@@ -1,0 +1,155 @@
+"""Recovery of cell states: what is read from an AnnData, what is written into it, and models as files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData, ImplicitModificationWarning, read_h5ad
+
+from . import _keys
+from ._files import atomic_path
+from ._keys import Slots
+from ._store import Labels, check_adata
+from ._validate import check_has_key, listing
+
+FORMAT = "scprograms recovery model"
+VERSION = 1
+"""Of the file. Raise it whenever a file of the old layout would be misread."""
+
+
+def read_codes(adata: AnnData, key: object) -> Labels:
+    """Return the labels in ``.obs[key]``, sorted by name where they are no category; -1 where missing, all may be."""
+    check_has_key(adata.obs, key, where="adata.obs")
+    column = adata.obs[key]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.cat.remove_unused_categories()
+        return Labels(str(key), column.cat.codes.to_numpy().astype(np.int64), [str(x) for x in column.cat.categories])
+    present = column.notna().to_numpy()
+    names, inverse = np.unique(column[present].astype(str).to_numpy(dtype=str), return_inverse=True)
+    codes = np.full(adata.n_obs, -1, dtype=np.int64)
+    codes[present] = inverse
+    return Labels(str(key), codes, names.tolist())
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What a recovery leaves in an AnnData."""
+
+    state: pd.Categorical
+    score: np.ndarray
+    shares: np.ndarray
+    """n_obs x states."""
+    params: Mapping[str, Any]
+    cell_types: pd.DataFrame
+
+
+def write_recovery(adata: AnnData, key: str, found: Recovery) -> None:
+    """Write states, scores and shares; of an earlier ``.uns[key]`` the validation is kept."""
+    slots = Slots(key)
+    kept = {_keys.CONFUSION, _keys.STATES, _keys.VALIDATION_PARAMS}
+    entry = adata.uns.get(key)
+    entries = {name: entry[name] for name in kept if isinstance(entry, Mapping) and name in entry}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImplicitModificationWarning)
+        adata.obsm[slots.usages] = found.shares
+    adata.obs[slots.state] = found.state
+    adata.obs[slots.score] = found.score
+    adata.uns[key] = {**entries, _keys.PARAMS: dict(found.params), _keys.CELL_TYPES: found.cell_types}
+
+
+def write_validation(
+    adata: AnnData, key: str, confusion: pd.DataFrame, states: pd.DataFrame, params: Mapping[str, Any]
+) -> None:
+    """Write the tables of a cross-validation beside what else is in ``.uns[key]``."""
+    entry = adata.uns.get(key)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImplicitModificationWarning)
+        adata.uns[key] = {
+            **(entry if isinstance(entry, Mapping) else {}),
+            _keys.CONFUSION: confusion,
+            _keys.STATES: states,
+            _keys.VALIDATION_PARAMS: dict(params),
+        }
+
+
+def read_recovery_table(adata: AnnData, key: str, kind: str) -> pd.DataFrame:
+    """Return the table ``.uns[key][kind]``: "cell_types" of a recovery, "confusion" or "states" of a validation."""
+    check_adata(adata)
+    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and kind in entry]
+    if key not in keys:
+        verb = "recover_states" if kind == _keys.CELL_TYPES else "cross_validate_recovery"
+        msg = (
+            f"There is no table {kind!r} under key={key!r}. There: {listing(keys)}. "
+            f"Make one with scp.tl.{verb}(adata, ..., key_added=...)."
+        )
+        raise KeyError(msg)
+    return adata.uns[key][kind].copy()
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A recovery model as it lies on disk: states x features, and tables."""
+
+    signatures: np.ndarray
+    """States x features; NaN where a cell type does not have the feature."""
+    layers: Mapping[str, np.ndarray]
+    states: pd.DataFrame
+    """A row per cell type and state, columns ``cell_type, state`` first."""
+    features: pd.DataFrame
+    """Index such as ``CD3E__pos``; columns ``gene, sign``."""
+    tables: Mapping[str, Any]
+    """What else there is: tables, arrays and parameters."""
+
+
+def write_model(path: str | os.PathLike[str], model: ModelFile) -> None:
+    """Write a model as h5ad, whole or not at all."""
+    path = Path(path)
+    if path.suffix != ".h5ad":
+        msg = f"path={str(path)!r} does not end in .h5ad, the format of a recovery model: name it {path.stem}.h5ad."
+        raise ValueError(msg)
+    if not path.parent.is_dir():
+        msg = f"path={str(path)!r}: there is no folder {str(path.parent)!r}. Make it first."
+        raise FileNotFoundError(msg)
+    about = {"format": FORMAT, "version": VERSION}
+    stored = AnnData(
+        model.signatures,
+        obs=model.states.set_axis([f"{a}: {b}" for a, b in zip(*model.states.iloc[:, :2].to_numpy().T, strict=True)]),
+        var=model.features,
+        layers=dict(model.layers),
+        uns={"about": about, **model.tables},
+    )
+    with atomic_path(path) as part:
+        stored.write_h5ad(part)
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Read a model; an error says what the file is if it is none."""
+    path = Path(path)
+    if not path.is_file():
+        msg = f"path={str(path)!r} is no file. Write a model first with model.write(path)."
+        raise FileNotFoundError(msg)
+    try:
+        stored = read_h5ad(path)
+    except Exception as error:
+        msg = f"{str(path)!r} cannot be read as h5ad ({error}): pass a file written by RecoveryModel.write."
+        raise ValueError(msg) from error
+    about = stored.uns.get("about")
+    if not isinstance(about, Mapping) or about.get("format") != FORMAT:
+        msg = f"{str(path)!r} is an h5ad file, but no recovery model: pass a file written by RecoveryModel.write."
+        raise ValueError(msg)
+    if int(about["version"]) != VERSION:
+        msg = (
+            f"{str(path)!r} is a recovery model of version {int(about['version'])}; this version of scprograms reads "
+            f"{VERSION}. Train it again, or use the version of scprograms that wrote it."
+        )
+        raise ValueError(msg)
+    layers = {name: np.asarray(layer) for name, layer in stored.layers.items() if name is not None}
+    tables = {name: entry for name, entry in stored.uns.items() if name != "about"}
+    return ModelFile(np.asarray(stored.X), layers, stored.obs.reset_index(drop=True), stored.var, tables)

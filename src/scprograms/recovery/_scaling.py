@@ -1,0 +1,28 @@
+"""Z-scores within samples, and their positive and negative parts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLIP = 10.0
+
+
+def z_scores(values: NDArray, center: NDArray, scale: NDArray) -> NDArray:
+    """Return ``(values - center) / scale`` within +-10; 0 where the scale is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        Z = (values - center) / scale
+    return np.clip(np.where(scale > 0, Z, 0.0), -CLIP, CLIP)
+
+
+def posneg(Z: NDArray) -> NDArray:
+    """Return the positive parts of all columns, then the negative parts with their sign turned: n x 2p.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import posneg
+    >>> posneg(np.array([[2.0, -1.0]])).tolist()
+    [[2.0, 0.0, 0.0, 1.0]]
+    """
+    return np.concatenate([np.maximum(Z, 0), np.maximum(-Z, 0)], axis=1)

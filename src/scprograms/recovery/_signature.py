@@ -1,0 +1,219 @@
+"""The signature of each state of a cell type: a closed form, over an ensemble of balanced draws of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ._design import Matrix, Scaling, Strata, balanced_scaling, stratum_moments
+from ._scaling import posneg, z_scores
+
+LEAST_DETECTED = 3
+"""Genes seen in fewer cells are never features."""
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How signatures are learned."""
+
+    n_features: int = 300
+    n_features_per_state: int = 50
+    n_cells: int = 2500
+    n_runs: int = 50
+    rank_by: str = "states"
+    min_cells: int = 5
+    """Of a state, for it to be learned."""
+    random_state: int = 0
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What is known of the states of one cell type."""
+
+    states: NDArray
+    """Codes of the states, S."""
+    genes: NDArray
+    """Columns of the matrix that the features come from, p."""
+    W: NDArray
+    """2p x S, not negative: first the positive parts of the genes, then the negative ones; mean over runs."""
+    spread: NDArray
+    """2p x S: standard deviation over runs."""
+    chosen: NDArray
+    """2p x S: share of the runs in which the feature was chosen for the state."""
+    effects: NDArray
+    """p x S: how far a state is from the centre, in units of expression."""
+    center: NDArray
+    scale: NDArray
+    """p: mean over the training samples."""
+
+    @property
+    def signed(self) -> NDArray:
+        """P x S: the mean z-score of each gene in each state."""
+        p = len(self.genes)
+        return self.W[:p] - self.W[p:]
+
+
+def state_means(V: NDArray, states: NDArray, n_states: int) -> NDArray:
+    """Return the features x states matrix W that minimises KL(V' | W H) and |V' - W H| for one-hot H.
+
+    With every cell in one state, both losses fall apart into one problem per feature and state, and the best constant
+    for a set of non-negative numbers is their mean.
+
+    Parameters
+    ----------
+    V
+        Cells x features, not negative.
+    states
+        State of each cell, from 0.
+    n_states
+        Number of states; each has cells.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import state_means
+    >>> state_means(np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]]), np.array([0, 0, 1]), 2).tolist()
+    [[2.0, 0.0], [0.0, 5.0]]
+    """
+    n = len(states)
+    share = 1 / np.maximum(np.bincount(states, minlength=n_states), 1)[states]
+    return np.asarray(sparse.csr_array((share, (states, np.arange(n))), shape=(n_states, n)) @ V).T
+
+
+def specific_features(W: NDArray, n_per_state: int) -> NDArray:
+    """Return the mask, features x states, of up to ``n_per_state`` features that are highest above all other states.
+
+    A feature belongs to the state that it is largest in; what counts is how far that is above the second largest.
+    """
+    top = W.argmax(axis=1)
+    highest = np.sort(W, axis=1)
+    lead = highest[:, -1] - highest[:, -2]
+    chosen = np.zeros(W.shape, dtype=bool)
+    for c in range(W.shape[1]):
+        own = np.flatnonzero((top == c) & (lead > 0))
+        chosen[own[np.argsort(-lead[own], kind="stable")[:n_per_state]], c] = True
+    return chosen
+
+
+def rank_genes(scaling: Scaling, detected: NDArray, by: str) -> NDArray:
+    """Return the genes that vary, the most useful first.
+
+    ``"variance"``: by the sum, over samples, of the ranks of their variances in the sample. ``"states"``: by the
+    variance between states in units of the whole variance.
+    """
+    variable = (scaling.scale > 0).all(axis=0) & (detected >= LEAST_DETECTED)
+    if by == "variance":
+        score = scaling.scale.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable").sum(axis=0).astype(float)
+    else:
+        z_effects = scaling.effects / np.where(variable, scaling.scale.mean(axis=0), 1.0)
+        score = np.square(z_effects).sum(axis=0)
+    order = np.argsort(-score, kind="stable")
+    return order[variable[order]]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What each run over a draw of cells found for a cell type, and what the runs have in common."""
+
+    states: NDArray
+    """Codes of the states, S."""
+    genes: NDArray
+    """Columns of the matrix, p."""
+    index: NDArray
+    """Number of each run."""
+    runs: NDArray
+    """Runs x 2p x S."""
+    effects: NDArray
+    """p x S."""
+    center: NDArray
+    scale: NDArray
+    """p."""
+
+    def signature(self, n_per_state: int) -> Signature | None:
+        """Average the runs over the features that are stable; None where there is none."""
+        kept, W, spread, chosen = aggregate(self.runs, n_per_state)
+        if not len(kept):
+            return None
+        return Signature(
+            self.states,
+            self.genes[kept],
+            W,
+            spread,
+            chosen,
+            self.effects[kept],
+            self.center[kept],
+            self.scale[kept],
+        )
+
+
+def aggregate(runs: NDArray, n_per_state: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Return the genes to keep, W and its spread over runs, and the share of runs that chose a feature for a state.
+
+    Kept are genes with a feature that was chosen for the same state in more than half of the runs, with both signs.
+    """
+    chosen = np.mean([specific_features(W, n_per_state) for W in runs], axis=0)
+    kept = (chosen > 0.5).any(axis=1)
+    p = len(kept) // 2
+    genes = np.flatnonzero(kept[:p] | kept[p:])
+    rows = np.concatenate([genes, genes + p])
+    return genes, runs[:, rows].mean(axis=0), runs[:, rows].std(axis=0), chosen[rows]
+
+
+def draw_runs(
+    matrix: Matrix,
+    samples: NDArray,
+    states: NDArray,
+    options: TrainingOptions,
+    *,
+    stream: int = 0,
+    runs: Sequence[int] | None = None,
+) -> Draws | None:
+    """Learn the states of one cell type once per run; None where no gene varies in all samples.
+
+    A run depends on its own number only, not on how many there are.
+
+    Parameters
+    ----------
+    matrix
+        Cells of the type x genes, log-normalised, dense or CSR.
+    samples, states
+        Sample and state of each cell, from 0 without gaps. States are linked by samples that they share.
+    options
+        How to learn.
+    stream
+        Number of the stream of random numbers, such as that of the cell type.
+    runs
+        Numbers of the runs; all by default.
+    """
+    strata = Strata.of(samples, states)
+    moments = stratum_moments(matrix, strata)
+    scaling = balanced_scaling(moments, strata)
+    genes = np.sort(rank_genes(scaling, moments.n_detected, options.rank_by)[: options.n_features])
+    if not len(genes):
+        return None
+    center, scale = scaling.center[:, genes], scaling.scale[:, genes]
+    V = posneg(z_scores(dense(matrix, genes), center[samples], scale[samples]))
+    index = np.arange(options.n_runs) if runs is None else np.asarray(runs, dtype=np.int64)
+    found = np.empty((len(index), V.shape[1], strata.n_states))
+    for i, run in enumerate(index):
+        cells = strata.draw(options.n_cells, np.random.default_rng([options.random_state, stream, int(run)]))
+        found[i] = state_means(V[cells], states[cells], strata.n_states)
+    return Draws(
+        states=np.arange(strata.n_states),
+        genes=genes,
+        index=index,
+        runs=found,
+        effects=scaling.effects[:, genes].T,
+        center=center.mean(axis=0),
+        scale=scale.mean(axis=0),
+    )
+
+
+def dense(matrix: Matrix, columns: NDArray) -> NDArray:
+    """Return some columns as a dense matrix in double precision."""
+    part = matrix[:, columns]
+    return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=np.float64)
