@@ -1,0 +1,83 @@
+"""Expression near a peak: genes weigh more the nearer their start lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from ._genes import GeneScaler
+
+REACH = 5.0
+"""Genes beyond so many scales weigh nothing: less than 1 % of one at the peak."""
+
+
+def distance_weights(genes: pd.DataFrame, peaks: pd.DataFrame, *, scale: float) -> sparse.csc_array:
+    """Return genes x peaks: exp(-distance / scale) on the same chromosome, and zero beyond five scales.
+
+    Parameters
+    ----------
+    genes
+        A row per gene: ``chrom`` and ``position`` of its start; a missing ``chrom`` means that it is not known.
+    peaks
+        A row per peak: ``chrom, start, end``. The distance is that to the nearest base of the peak.
+    scale
+        Distance in base pairs at which the weight has fallen to 1/e.
+    """
+    rows, columns, values = [], [], []
+    position = genes["position"].to_numpy(dtype=float)
+    chromosome = genes["chrom"].astype(object).to_numpy()
+    on = {name: np.flatnonzero(chromosome == name) for name in pd.unique(peaks["chrom"])}
+    for j, (chrom, start, end) in enumerate(zip(peaks["chrom"], peaks["start"], peaks["end"], strict=True)):
+        near = on[chrom]
+        distance = np.maximum(np.maximum(start - position[near], position[near] - end), 0)
+        within = distance <= REACH * scale
+        rows.append(near[within])
+        columns.append(np.full(int(within.sum()), j))
+        values.append(np.exp(-distance[within] / scale))
+    together = [np.concatenate(part) if part else np.empty(0) for part in (values, rows, columns)]
+    return sparse.csc_array(
+        (together[0], (together[1].astype(np.int64), together[2].astype(np.int64))), shape=(len(genes), len(peaks))
+    )
+
+
+def input_weights(near: Any, *, boost: float) -> np.ndarray:
+    """Return the weight of each gene in the input: 1, and up to 1 + ``boost`` for a gene at a target peak."""
+    largest = near.max(axis=1)
+    top = largest.toarray().ravel() if sparse.issparse(largest) else np.asarray(largest).ravel()
+    return np.asarray(1 + boost * top)
+
+
+@dataclass(frozen=True)
+class LocalTerm:
+    """Weighted sums of the z-scores near each peak, standardized by the training cells."""
+
+    near: sparse.csc_array
+    centre: np.ndarray
+    scale: np.ndarray
+    training: np.ndarray
+    """Training cells x peaks."""
+
+    @classmethod
+    def fit(cls, near: sparse.csc_array, scaler: GeneScaler, clipped: Any) -> LocalTerm:
+        """Standardize by these cells; a peak without genes near it gets zeros."""
+        values = _sums(near, scaler, clipped)
+        centre, sd = values.mean(axis=0), values.std(axis=0)
+        scale = np.where(sd > 1e-9, sd, np.inf)
+        return cls(near, centre, scale, (values - centre) / scale)
+
+    def of(self, scaler: GeneScaler, clipped: Any) -> np.ndarray:
+        """Return cells x peaks for other cells."""
+        return np.asarray((_sums(self.near, scaler, clipped) - self.centre) / self.scale)
+
+
+def _sums(near: sparse.csc_array, scaler: GeneScaler, clipped: Any) -> np.ndarray:
+    # Not weighted twice: the weights of the scaler are by the distance to any peak.
+    weight = np.where(scaler.weight > 0, 1 / scaler.sd, 0.0)
+    scaled = sparse.csc_array(near.multiply(weight[:, None]))
+    product = clipped @ scaled
+    values = product.toarray() if sparse.issparse(product) else np.asarray(product)
+    return np.asarray(values - scaler.mean @ scaled)
