@@ -65,7 +65,30 @@ def one_way_anova(values: np.ndarray, codes: np.ndarray) -> OneWayAnova:
 
 
 def anova_from_moments(moments: GroupMoments) -> OneWayAnova:
-    """Compute the ANOVA from the moments within groups."""
+    """Compute the ANOVA from the moments within groups.
+
+    Parameters
+    ----------
+    moments
+        From :func:`scprograms.stats.group_moments`.
+
+    Returns
+    -------
+    What :func:`scprograms.stats.one_way_anova` returns for the values themselves. Groups without rows do not count.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two groups with rows, or each has a single row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import anova_from_moments, group_moments
+    >>> moments = group_moments(np.array([[1.0], [2.0], [3.0], [5.0]]), np.array([0, 0, 1, 1]))
+    >>> float(anova_from_moments(moments).F[0])
+    5.0
+    """
     present = moments.counts > 0
     counts, deviations = moments.counts[present], moments.deviations[present]
     n_cells, n_groups = int(counts.sum()), len(counts)

@@ -28,7 +28,7 @@ class EffectSizes:
     n_cells: np.ndarray
     """Cells of each group, G."""
     n_control: np.ndarray
-    """Cells that each group is compared with, G: those in strata that the group is in as well."""
+    """Cells that each group is compared with, G, in strata that the group is in as well."""
 
 
 def group_effect_sizes(

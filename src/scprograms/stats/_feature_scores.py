@@ -18,11 +18,11 @@ class FeatureScores:
     """What is known of each feature from its row of loadings."""
 
     score: np.ndarray
-    """1: all in one module; 0: equal in all; NaN: in none."""
+    """1 where all is in one module, 0 where it is equal in all, NaN where it is in none."""
     module: np.ndarray
-    """Index of the module with the largest share; -1: in none."""
+    """Index of the module with the largest share, -1 where there is none."""
     share: np.ndarray
-    """That largest share; NaN: in none."""
+    """That largest share, NaN where there is none."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Concentration:
     contribution: np.ndarray
     """That share; NaN where the sample uses none."""
     sparseness: np.ndarray
-    """Hoyer's measure for non-negative rows: 1 in one module, 0 equal in all."""
+    """Hoyer's measure for non-negative rows, 1 in one module and 0 if equal in all."""
     entropy: np.ndarray
     """Of the shares, in bits."""
 

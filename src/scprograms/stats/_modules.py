@@ -33,7 +33,7 @@ class ModuleAssignment:
     """Index of the module with the largest share; -1 for features without loadings."""
     share: np.ndarray
     kind: np.ndarray
-    """Index into :data:`KINDS`."""
+    """Index into (specific, shared, non-specific, unassigned, inactive)."""
     lower: float
     """Scores below are non-specific; NaN where the rule has no such threshold."""
     upper: float

@@ -19,7 +19,7 @@ class GroupMoments:
     counts: np.ndarray
     """Cells per group, G."""
     center: np.ndarray
-    """Some value of each column, k: what the deviations are relative to."""
+    """Some value of each column, k, which the deviations are relative to."""
     deviations: np.ndarray
     """Mean of each column in each group less ``center``, G x k: keeps the digits that a large offset would cost."""
     squares: np.ndarray
@@ -92,6 +92,14 @@ def group_moments(values: np.ndarray, codes: np.ndarray, *, n_groups: int | None
     ------
     ValueError
         If the shapes do not match, a code is out of range, or a value is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import group_moments
+    >>> moments = group_moments(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1]))
+    >>> moments.counts.tolist(), moments.means.tolist(), moments.squares.tolist()
+    ([2, 1], [[2.0], [5.0]], [[2.0], [0.0]])
     """
     values, codes = _check(values, codes)
     largest = int(codes.max(initial=-1))

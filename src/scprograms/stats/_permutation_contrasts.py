@@ -57,7 +57,7 @@ def permutation_contrasts(
     control
         Code of the control; None compares each group with all other cells.
     strata, n_permutations, stop_after, n_jobs
-        As in :func:`permutation_anova`.
+        As in :func:`scprograms.stats.permutation_anova`.
     random_state
         Seed. Permutation i of a group depends on the seed, on i and on the first row of the group alone, see
         :func:`permuted_group`: neither on the order of the codes nor on the other groups.
@@ -144,7 +144,7 @@ def permuted_group(
     strata: np.ndarray | None = None,
     random_state: Seed = 0,
 ) -> np.ndarray:
-    """Return a mask of the cells that make up a group in permutation ``index`` of :func:`permutation_contrasts`.
+    """Return a mask of the cells that make up a group in permutation ``index`` of ``permutation_contrasts``.
 
     In a stratum without cells to compare with it has its own.
 
