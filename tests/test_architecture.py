@@ -21,19 +21,23 @@ MODULES = sorted(ROOT.rglob("*.py"))
 MOST_LINES = 320
 
 LEAVES = {"_keys", "_validate", "_files"}
-ENGINE = {"factorization", "stats", "nn"}
+ENGINE = {"factorization", "stats", "nn", "recovery", "accessibility"}
 STORES = {path.stem for path in ROOT.glob("_store*.py")}
 """Which parts of the package a part may import; its own modules always."""
 ALLOWED: dict[str, set[str]] = {
     **{part: set() for part in LEAVES | ENGINE},
+    "recovery": {"factorization"},
+    "accessibility": {"nn", "_files"},
     **{part: {"_keys", "_validate", "_store"} for part in STORES},
+    "_store_accessibility": {"_keys", "_validate", "_store", "_store_modules"},
+    "_store_recovery": {"_keys", "_validate", "_store", "_files"},
     "pp": ENGINE | LEAVES | STORES,
     "tl": ENGINE | LEAVES | STORES,
     "get": LEAVES | STORES,
     "pl": LEAVES | {"get"},
     "datasets": LEAVES,
     "report": LEAVES | {"_store", "pp", "tl", "get", "pl", "datasets", "stats", "__init__"},
-    "cli": LEAVES | STORES | {"pp", "tl", "get", "pl", "datasets", "stats", "report", "__init__"},
+    "cli": LEAVES | STORES | {"pp", "tl", "get", "pl", "datasets", "stats", "accessibility", "report", "__init__"},
     "__init__": {"_validate", "pp", "tl", "get", "pl", "datasets", "report", "_version"},
     "__main__": {"cli"},
 }
@@ -49,7 +53,17 @@ ONLY_INSIDE_FUNCTIONS = {
     "pooch",
     "requests",
 }
-DATASETS_MAY_USE = {"numpy", "scipy", "pandas", "anndata", "pooch", "requests", "scprograms", *sys.stdlib_module_names}
+DATASETS_MAY_USE = {
+    "numpy",
+    "scipy",
+    "pandas",
+    "anndata",
+    "h5py",
+    "pooch",
+    "requests",
+    "scprograms",
+    *sys.stdlib_module_names,
+}
 
 
 class Imports(ast.NodeVisitor):
@@ -241,6 +255,34 @@ def test_an_import_loads_nothing_heavy():
     assert "seaborn" in loaded_by("import seaborn")  # the question can be answered with yes
 
 
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nimport json; print(json.dumps(sorted(sys.modules)))"
+    path = {"PYTHONPATH": str(ROOT.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **path}
+    )
+    return set(json.loads(done.stdout))
+
+
+def test_an_import_loads_no_package_that_anndata_does_not_load():
+    def others(statement):
+        return {name.split(".")[0] for name in modules_after(statement)} - set(sys.stdlib_module_names) - {"scprograms"}
+
+    assert others("import scprograms") <= others("import anndata")
+    # Parts of the package come when they are used, and bring what they need.
+    assert "numba" in others("import scprograms; scprograms.tl") - others("import anndata")
+
+
+def test_parts_of_the_package_come_when_they_are_used():
+    parts = (
+        "from scprograms import tl\nimport scprograms as scp\nassert scp.tl is tl\nscp.factorization.SemiNMF, scp.pl"
+    )
+    assert {"scprograms.tl", "scprograms.pl"} <= modules_after(parts)
+    assert {"tl", "pl", "get", "ProgramsWarning"} <= set(dir(scprograms))
+    with pytest.raises(AttributeError, match="'scprograms' has no attribute 'plot'"):
+        _ = scprograms.plot
+
+
 # --- the public interface ------------------------------------------------------------------------------------------
 
 PACKAGES = sorted(
@@ -250,6 +292,8 @@ PACKAGES = sorted(
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_name_of_all_exists(package):
+    if package == "scprograms.nn":
+        pytest.importorskip("torch", reason='networks need torch: pip install "scprograms[deep]"')
     module = import_module(package)
     assert len(set(module.__all__)) == len(module.__all__)  # ruff holds the order
     assert [name for name in module.__all__ if not hasattr(module, name)] == []

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import f_oneway
 
-from scprograms.stats import group_moments, one_way_anova
+from scprograms.stats import anova_from_moments, group_moments, one_way_anova
 from scprograms.stats._f_distribution import f_tail
 
 
@@ -156,6 +156,14 @@ def test_moments_by_definition():
         np.testing.assert_allclose(moments.means[c], group.mean(axis=0), rtol=1e-13)
         np.testing.assert_allclose(moments.squares[c], ((group - group.mean(axis=0)) ** 2).sum(axis=0), rtol=1e-12)
     assert not moments.means[[1, 3]].any()
+
+
+def test_groups_without_rows_do_not_change_the_anova_of_moments():
+    values, codes = screen((30, 0, 10))
+    found = anova_from_moments(group_moments(values, codes, n_groups=4))
+    np.testing.assert_allclose(found.F, f_oneway(values[codes == 0], values[codes == 2]).statistic, rtol=1e-10)
+    with pytest.raises(ValueError, match="at least two"):
+        anova_from_moments(group_moments(values[codes == 0], codes[codes == 0]))
 
 
 @pytest.mark.parametrize(

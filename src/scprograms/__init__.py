@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from . import datasets, get, pl, pp, report, tl
 from ._validate import ProgramsWarning
+
+if TYPE_CHECKING:
+    from . import datasets, get, pl, pp, report, tl
 
 try:
     __version__ = version("scprograms")
@@ -13,3 +17,17 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0.0.0"
 
 __all__ = ["ProgramsWarning", "__version__", "datasets", "get", "pl", "pp", "report", "tl"]
+
+_ENGINE = ("accessibility", "factorization", "stats")
+
+
+def __getattr__(name: str) -> Any:
+    # Parts come when they are used: numba, scikit-learn and scipy.stats would double the time of an import.
+    if name in __all__ or name in _ENGINE:
+        return import_module(f"{__name__}.{name}")
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

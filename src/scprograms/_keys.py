@@ -35,6 +35,11 @@ class Slots:
         return f"{self.key}_program"
 
     @property
+    def used(self) -> str:
+        """``.var``: which features an encoder reads."""
+        return f"{self.key}_used"
+
+    @property
     def feature_score(self) -> str:
         """``.var``: how specific a feature is to one module."""
         return f"{self.key}_feature_score"
@@ -58,6 +63,16 @@ class Slots:
     def shared_modules(self) -> str:
         """``.varm``: the modules that a feature is shared by."""
         return f"{self.key}_shared_modules"
+
+    @property
+    def state(self) -> str:
+        """``.obs``: the state that was recovered in a cell."""
+        return f"{self.key}_state"
+
+    @property
+    def score(self) -> str:
+        """``.obs``: how well a cell fits that state."""
+        return f"{self.key}_score"
 
     @property
     def module_columns(self) -> list[str]:
@@ -104,12 +119,48 @@ SHARED, NON_SPECIFIC, INACTIVE, UNCLASSIFIED = "shared", "non-specific", "inacti
 """Categories of ``.var[f"{key}_module"]`` and ``.obs[f"{key}_module"]`` beside the modules, and UNASSIGNED."""
 SAMPLE_MEASURES = ("contribution", "sparseness", "entropy")
 
+EMBEDDINGS = "embeddings"
+"""The scores of every embedding and seed, in a comparison of embeddings."""
+
+CELL_TYPES = "cell_types"
+CONFUSION = "confusion"
+STATES = "states"
+VALIDATION_PARAMS = "validation_params"
+NON_STATE = "non-state"
+"""Category of ``.obs[f"{key}_state"]`` for cells that fit no state of their type."""
+
 ANOVA = "anova"
 EFFECTS = "effects"
 EFFECTS_PARAMS = "effects_params"
 CALIBRATION = "calibration"
 CALIBRATION_SUMMARY = "calibration_summary"
 ENRICHMENT = "enrichment"
+
+ACCESSIBILITY_MODELS = "models"
+ACCESSIBILITY_TABLES = (
+    ACCESSIBILITY_MODELS,
+    "peaks",
+    "cells",
+    "calibration",
+    "confusion",
+    "curves",
+    "validation",
+    HISTORY,
+)
+"""Entries of ``.uns[key]`` of the accessibility modality, all tables; beside them ``params``."""
+ACCESSIBILITY_CHOSEN = "chosen"
+ACCESSIBILITY_SUMMARY = "summary"
+
+
+def split_of(key: str) -> str:
+    """``.obs``: the part of the split that a cell is in."""
+    return f"{key}_split"
+
+
+def target_of(key: str) -> str:
+    """``.var``: whether a peak is a target of the predictions."""
+    return f"{key}_target"
+
 
 VERBS = {
     ANOVA: "program_anova",

@@ -16,7 +16,10 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser; ``command`` of what it returns is the function to call."""
+    from ._accessibility_parser import add_accessibility
+    from ._embed_parser import add_embed
     from ._modules_parser import add_modules
+    from ._recover_parser import add_recover
 
     parser = _Parser(prog="scprograms", description="Gene programs from perturbation screens.")
     parser.add_argument("--version", action="version", version=f"scprograms {__version__}")
@@ -24,6 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_demo(commands)
     add_modules(commands)
+    add_accessibility(commands)
+    add_embed(commands)
+    add_recover(commands)
     return parser
 
 

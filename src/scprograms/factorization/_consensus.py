@@ -199,6 +199,16 @@ def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, N
 
     Runs are taken at equal distances, so many that their programs are ``at_most`` (but two runs at least). Programs of
     one consensus program follow each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.factorization import consensus_programs, pooled_similarity
+    >>> X = np.random.default_rng(0).gamma(1.0, size=(100, 20))
+    >>> consensus = consensus_programs(X, 3, n_runs=5, random_state=0)
+    >>> cosines, runs, programs = pooled_similarity(consensus, at_most=9)
+    >>> cosines.shape, programs.tolist()
+    ((9, 9), [0, 0, 0, 1, 1, 1, 2, 2, 2])
     """
     n_runs, k, n_vars = consensus.runs.shape
     shown = np.unique(np.linspace(0, n_runs - 1, min(n_runs, max(2, at_most // k))).round().astype(int))
