@@ -1,4 +1,9 @@
-"""Sphinx configuration. Build with ``sphinx-build -W -n docs docs/_build/html``; no network is needed."""
+"""Sphinx configuration. Build with ``python -m sphinx -W -n docs docs/_build/html``; no network is needed.
+
+What can go stale is made while the site is built: the gallery (``_gallery.py``) is drawn, the page of benchmarks is
+made from ``benchmarks/README.md`` (``_benchmarks.py``), tests on arrays are listed (``_engine.py``), and at the end
+links are followed (``_links.py``).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,18 @@ from pathlib import Path
 from typing import get_origin
 
 import numpy as np
+from sphinx.util import logging
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
 # The site describes this source tree, whatever version may be installed.
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(DOCS)]
+import _benchmarks  # noqa: E402
+import _engine  # noqa: E402
+import _gallery  # noqa: E402
+import _links  # noqa: E402
+
 import scprograms  # noqa: E402
 
 # Sphinx reads only what lies below its own folder. Links to "../docs/" work in the repository, not on the site.
@@ -23,6 +34,10 @@ import scprograms  # noqa: E402
 for notebook in (ROOT / "tutorials").glob("*.ipynb"):
     on_site = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
     (DOCS / "tutorials" / notebook.name).write_text(on_site, encoding="utf-8")
+
+PICTURES = _gallery.make(DOCS / "gallery")
+_benchmarks.make(DOCS / "benchmarks")
+_engine.make(DOCS / "engine")
 
 project = "scprograms"
 author = "The scprograms developers"
@@ -40,12 +55,11 @@ extensions = [
     "sphinx_autodoc_typehints",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_build", "gallery/made.json", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 
 # Notebooks are committed with their outputs, so that the site never depends on the machine that builds it. To run them
-# again: jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.store_widget_state=False \
-#     --ExecutePreprocessor.record_timing=False tutorials/*.ipynb
+# again, and keep progress bars and times out of them: python docs/run_tutorials.py
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -83,6 +97,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     # From tuple[str, ...]; Python documents it as a constant.
     ("py:data", r"Ellipsis"),
+    # What an argument must have, for type checkers; the docstring says it in words.
+    ("py:class", r"scprograms\.\w+\._\w+\.Has\w+"),
+    # Parts of the engine that are not listed, within models that are.
+    ("py:class", r"scprograms\.recovery\..*"),
 ]
 if ONLINE:
     extensions.append("sphinx.ext.intersphinx")
@@ -110,6 +128,7 @@ warnings.filterwarnings("ignore", message=r".*set_application")
 html_theme = "sphinx_book_theme"
 html_title = "scprograms"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
     "navbar_persistent": [],
     "show_navbar_depth": 1,
@@ -120,8 +139,15 @@ html_theme_options = {
 
 def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG001
     """Prepare what napoleon would make unreadable."""
-    if app.env.docname == "api":  # the footnotes of first sentences are on other pages
+    if app.env.docname == "api" or app.env.docname.startswith(
+        "engine/"
+    ):  # the footnotes of first sentences are on other pages
         lines[:] = [re.sub(r" ?\[\d+\]_", "", line) for line in lines]
+    elif name.startswith("scprograms.pl.") and (drawn := name.rpartition(".")[2]) in PICTURES:
+        end = lines.index("") if "" in lines else len(lines)
+        alt = f"What pl.{drawn} draws on simulated data"
+        picture = [f".. image:: /gallery/{drawn}.png", f"   :alt: {alt}", "   :class: picture"]
+        lines[end:end] = ["", *picture, "", "How it was drawn: :doc:`/gallery/index`."]
     if what == "class" and "Attributes" in lines:  # a list of names, in place of a heading for each and for its type
         start = lines.index("Attributes")
         lines[start : start + 2] = ["Fitted attributes", "-----------------"]
@@ -133,5 +159,13 @@ def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG0
                 lines[i] = ", ".join(f"``{name}``" for name in names.split(", ")) + colon + kind
 
 
+def _follow_links(app, exception) -> None:
+    """Warn of links between pages that lead nowhere, so that they fail a build with -W."""
+    if exception is None and app.builder.format == "html":
+        for sentence in _links.dead_links(Path(app.outdir)):
+            logging.getLogger(__name__).warning("dead link: %s", sentence)
+
+
 def setup(app) -> None:
     app.connect("autodoc-process-docstring", _tidy_docstring, priority=400)
+    app.connect("build-finished", _follow_links)

@@ -116,8 +116,8 @@ def test_coverage_is_nominal_over_splits_of_samples():
     assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
 
 
-@pytest.mark.shared_data
-def test_kang_states_are_found_in_the_other_half_with_all_genes_and_without_a_third():
+def kang_half(rng):
+    """The cells, log-normalised, and the mask of a random half of each type and state."""
     if not KANG.exists():
         pytest.skip("the screens beside the project are absent")
     import scanpy as sc
@@ -126,9 +126,14 @@ def test_kang_states_are_found_in_the_other_half_with_all_genes_and_without_a_th
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
     adata.obs["state"] = adata.obs["condition"]
-    rng = np.random.default_rng(0)
     order = pd.Series(rng.random(adata.n_obs)).groupby([*adata.obs[["state", "cell_type"]].astype(str).to_numpy().T])
-    half = order.rank().to_numpy() % 2 == 0
+    return adata, order.rank().to_numpy() % 2 == 0
+
+
+@pytest.mark.shared_data
+def test_kang_states_are_found_in_the_other_half_with_all_genes_and_without_a_third():
+    rng = np.random.default_rng(0)
+    adata, half = kang_half(rng)
     train, new = adata[half].copy(), adata[~half].copy()
     model = scp.tl.train_recovery(train, "state", "cell_type", n_jobs=1)
     scp.tl.recover_states(new, model, "cell_type")
@@ -145,6 +150,27 @@ def test_kang_states_are_found_in_the_other_half_with_all_genes_and_without_a_th
     with pytest.warns(ProgramsWarning, match="most cells fit no state"):
         scp.tl.recover_states(foreign, model, "cell_type")
     assert non_state(foreign) > 0.9
+
+
+@pytest.mark.shared_data
+def test_kang_cells_of_a_state_that_a_type_lacks_in_training_are_no_state():
+    adata, half = kang_half(np.random.default_rng(0))
+    shares, known = [], []
+    left_out = {"CD4T": "stimulated", "CD14+Mono": "control", "B": "stimulated", "Dendritic": "control"}
+    for name, state in left_out.items():
+        of_type = (adata.obs["cell_type"] == name).to_numpy()
+        out = of_type & (adata.obs["state"] == state).to_numpy()
+        with pytest.warns(ProgramsWarning, match="Cell types with one state"):
+            model = scp.tl.train_recovery(adata[half & ~out], "state", "cell_type", n_runs=2, n_jobs=1)
+        new = adata[of_type & ~half].copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ProgramsWarning)
+            scp.tl.recover_states(new, model, "cell_type", n_jobs=1)
+        shares.append(non_state(new, out[of_type & ~half]))
+        known.append(non_state(new, ~out[of_type & ~half]))
+    assert min(shares) > 0.7
+    assert np.mean(shares) > 0.85
+    assert np.mean(known) < 0.1
 
 
 # --- what is no state ----------------------------------------------------------------------------------------------
@@ -489,21 +515,56 @@ def test_states_that_no_sample_has_together_are_refused(screen):
 def test_types_that_cannot_be_learned_are_named(screen):
     train = screen[0].copy()
     states = train.obs["state"].astype(str).to_numpy()
-    states[(train.obs["cell_type"] == "type_1").to_numpy()] = "state_0"
+    other = (train.obs["cell_type"] == "type_1").to_numpy()
+    states[other] = np.where(train.obs["sample"][other] == "sample_0", "state_0", "state_1")
     train.obs["state"] = states
     with pytest.warns(
-        ProgramsWarning, match="1 of 2 cell types have no states that can be learned: 'type_1' has 1 sta"
+        ProgramsWarning, match="1 of 2 cell types have no states that can be learned: 'type_1' has states that no sam"
     ):
         model = train_on(train)
     assert model.cell_types == ["type_0"]
-    assert model.summary.query("cell_type == 'type_1'")["n_features"].tolist() == [0]
-    with pytest.raises(KeyError, match="'type_1' was left out: 1 states with 5 cells"):
+    assert model.summary.query("cell_type == 'type_1'")["n_features"].tolist() == [0, 0]
+    with pytest.raises(KeyError, match="'type_1' was left out: states that no sample has together"):
         model.signature("type_1")
     foreign = screen[1][screen[1].obs["cell_type"] == "type_1"].copy()
     foreign.obs["cell_type"] = "type_0"
     with pytest.warns(ProgramsWarning, match="most cells fit no state"):
         scp.tl.recover_states(foreign, model, "cell_type", **BY)  # its profile is known all the same
     assert non_state(foreign) > 0.8
+
+
+def test_a_type_with_one_state_has_a_threshold_and_no_signature(screen, tmp_path):
+    train, new = screen[0].copy(), screen[1].copy()
+    states = train.obs["state"].astype(str).to_numpy()
+    states[(train.obs["cell_type"] == "type_1").to_numpy()] = "state_0"
+    train.obs["state"] = states
+    with pytest.warns(ProgramsWarning, match="Cell types with one state: 'type_1'"):
+        model = train_on(train)
+    assert model.states["type_1"] == ["state_0"]
+    assert model.summary["note"].tolist() == [""] * 3 + ["the only state: known by its mean profile"]
+    with pytest.raises(KeyError, match="'type_1' has one state, and so no signature"):
+        model.signature("type_1")
+    found = scp.tl.recover_states(new, model, "cell_type", **BY, copy=True)
+    one = (new.obs["cell_type"] == "type_1").to_numpy()
+    assert set(found.obs["recovery_state"][one]) == {"state_0", "non-state"}
+    assert non_state(found, one) < 0.15
+    assert macro_f1(found[~one]) > 0.95
+    assert found.uns["recovery"]["cell_types"].set_index("cell_type")["n_genes"].gt(0).all()
+    foreign = new[~one].copy()
+    foreign.obs["cell_type"] = "type_1"
+    with pytest.warns(ProgramsWarning, match="most cells fit no state"):
+        scp.tl.recover_states(foreign, model, "cell_type", **BY)
+    assert non_state(foreign) > 0.9
+
+    model.write(tmp_path / "model.h5ad")
+    back = RecoveryModel.read(tmp_path / "model.h5ad")
+    assert (back.states, back.trained.single) == (model.states, model.trained.single)
+    pd.testing.assert_frame_equal(back.thresholds, model.thresholds)
+    again = scp.tl.recover_states(new, back, "cell_type", **BY, copy=True)
+    np.testing.assert_array_equal(again.obs["recovery_score"], found.obs["recovery_score"])
+    scp.tl.cross_validate_recovery(train, "state", "cell_type", **BY, n_runs=2, n_jobs=1)
+    table = scp.get.recovery_states(train).set_index(["cell_type", "state"])
+    assert table.loc[("type_1", "state_0"), "recall"] > 0.85
 
 
 def test_one_cell_type_alone_is_not_checked_for_identity(screen):

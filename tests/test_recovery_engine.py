@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import optimize, sparse, stats
+from scipy import optimize, sparse, special
 
 from scprograms.factorization._parallel import threads
 from scprograms.recovery import (
@@ -17,11 +17,15 @@ from scprograms.recovery import (
     aggregate,
     agreement,
     balanced_scaling,
+    calibrate,
     draw_runs,
     fit_identity,
+    fit_profiles,
+    hold_out,
     identity_margin,
     lower_bound,
     posneg,
+    profile_distance,
     rank_in,
     recover,
     solve_states,
@@ -32,6 +36,8 @@ from scprograms.recovery import (
     z_scores,
 )
 from scprograms.recovery import _conformal as conformal
+from scprograms.recovery import _identity as identity
+from scprograms.recovery import _profiles as profiles
 from scprograms.recovery import _solver as solver
 
 KANG = Path(__file__).parents[2] / "shared/data/kang2018_pbmc_ifnb/kang2018_pbmc_ifnb_scgen_valid.h5ad"
@@ -300,39 +306,128 @@ def test_hard_usages_are_finite():
 # --- identity ------------------------------------------------------------------------------------------------------
 
 
-def test_identity_margin_is_a_ratio_of_multinomial_likelihoods():
-    rng = np.random.default_rng(0)
-    X = rng.poisson(3, size=(20, 8)).astype(float)
-    profiles = rng.dirichlet(np.ones(8), 4).T
-    types = np.array([0, 0, 1, 2])
-    raised = profiles + 0.01 * profiles.mean()
-    raised /= raised.sum(axis=0)
-    found = identity_margin(X, profiles, types, 0)
-    for x, margin in zip(X, found, strict=True):
-        logs = [stats.multinomial.logpmf(x, int(x.sum()), p) for p in raised.T]
-        assert margin == pytest.approx((max(logs[:2]) - max(logs[2:])) / x.sum(), abs=1e-9)
-    np.testing.assert_allclose(identity_margin(7 * X, profiles, types, 0), found, atol=1e-12)  # not of depth
-    assert np.isnan(identity_margin(np.zeros((1, 8)), profiles, types, 0)).all()
+def typed(n=60, n_types=3, n_genes=50, seed=0):
+    """Cells of types with ten markers each; every other cell is in a state, the same ten genes in all types."""
+    rng = np.random.default_rng(seed)
+    types, states = np.repeat(np.arange(n_types), n), np.arange(n * n_types) % 2
+    rates = np.full((n_types, 2, n_genes), 0.5)
+    for t in range(n_types):
+        rates[t, :, 10 * t : 10 * t + 10] = 3
+    rates[:, 1, -10:] = 3
+    return np.log1p(rng.poisson(rates[types, states]).astype(float)), types, states
 
 
-def test_identity_tells_types_and_needs_two_of_them():
-    rng = np.random.default_rng(0)
-    types, states = np.repeat([0, 1, 2], 60), np.arange(180) % 2
-    rates = np.full((3, 50), 0.3)
-    for t in range(3):
-        rates[t, 10 * t : 10 * t + 10] = 3
-    X = np.log1p(rng.poisson(rates[types]).astype(float))
-    found = fit_identity(X, types, states, 3)
-    sparsely = fit_identity(sparse.csr_array(X), types, states, 3)
+def test_identity_is_the_optimum_of_a_penalised_logistic_regression():
+    X, types, _ = typed(n=40)
+    X, types = X[20:], types[20:]  # types of different size
+    found = fit_identity(X, types, 3)
+    values = X[:, found.genes]
+    scale = values.std(axis=0) + 0.2
+    Z = (values - values.mean(axis=0)) / scale
+    weight = 1 / np.sqrt(np.bincount(types)[types])
+    weight /= weight.mean()
+
+    def loss(x):
+        B, b = x[:-3].reshape(3, -1), x[-3:]
+        logits = Z @ B.T + b
+        own = logits[np.arange(len(Z)), types]
+        return np.sum(weight * (special.logsumexp(logits, axis=1) - own)) + 15 * np.sum(B**2)
+
+    best = optimize.minimize(loss, np.zeros(3 * Z.shape[1] + 3), method="L-BFGS-B", options={"maxfun": 10**6})
+    B, b = best.x[:-3].reshape(3, -1), best.x[-3:]
+    logits = Z @ B.T + b
+    margins = identity_margin(values, found, np.ones(len(found.genes), bool), 1)
+    np.testing.assert_allclose(margins, logits[:, 1] - np.delete(logits, 1, axis=1).max(axis=1), atol=2e-3)
+
+
+def test_identity_tells_types_and_needs_two_of_them(monkeypatch):
+    X, types, _ = typed()
+    found = fit_identity(X, types, 3)
+    sparsely = fit_identity(sparse.csr_array(X), types, 3)
     np.testing.assert_array_equal(found.genes, sparsely.genes)
-    np.testing.assert_allclose(found.profiles, sparsely.profiles, rtol=1e-12)
+    np.testing.assert_allclose(found.weights, sparsely.weights, atol=1e-6)
     assert set(range(30)) <= set(found.genes)
-    assert found.cell_types.tolist() == [0, 0, 1, 1, 2, 2]  # a profile per state
-    np.testing.assert_allclose(found.profiles.sum(axis=0), 1)
-    margins = identity_margin(X[:, found.genes], found.profiles, found.cell_types, 1)
-    assert margins[types == 1].min() > margins[types != 1].max()
-    assert fit_identity(X[types == 0], types[types == 0], states[types == 0], 3) is None
-    assert fit_identity(X - 1, types, states, 3) is None  # no profile of negative values
+    assert found.cell_types.tolist() == [0, 1, 2]
+    everything = np.ones(len(found.genes), bool)
+    margins = identity_margin(X[:, found.genes], found, everything, 1)
+    assert margins[types == 1].min() > 0 > margins[types != 1].max()
+    two = fit_identity(X[types < 2], types[types < 2], 3)
+    margins = identity_margin(X[:, two.genes], two, np.ones(len(two.genes), bool), 1)
+    assert margins[types == 1].min() > 0 > margins[types == 0].max()
+    assert fit_identity(X[types == 0], types[types == 0], 3) is None
+    # A missing gene counts as the mean of the type that the cell is said to be of.
+    present = np.arange(len(found.genes)) % 3 > 0
+    filled = X[:, found.genes].copy()
+    filled[:, ~present] = X[types == 2][:, found.genes[~present]].mean(axis=0)
+    fewer = identity_margin(X[:, found.genes[present]], found, present, 2)
+    np.testing.assert_allclose(fewer, identity_margin(filled, found, everything, 2), atol=1e-9)
+    monkeypatch.setattr(identity, "MOST_CELLS", 30)
+    some = fit_identity(X, types, 3)
+    margins = identity_margin(X[:, some.genes], some, np.ones(len(some.genes), bool), 1)
+    assert margins[types == 1].min() > 0 > margins[types != 1].max()
+
+
+def test_cells_of_all_groups_have_unit_covariance_along_the_axes_of_profiles(monkeypatch):
+    monkeypatch.setattr(profiles, "SHRINKAGE", 0)
+    X, types, states = typed(n=90)
+    X, types, states = X[50:], types[50:], states[50:]
+    found = fit_profiles(X, types, states)
+    sparsely = fit_profiles(sparse.csr_array(X), types, states)
+    np.testing.assert_allclose(found.means, sparsely.means, atol=1e-12)
+    assert list(zip(found.cell_types, found.states, strict=True)) == list(itertools.product(range(3), range(2)))
+    assert 2 <= found.axes.shape[1] <= 4  # three types and one state that they have in common: 3
+    within = np.zeros((found.axes.shape[1],) * 2)
+    everything = np.ones(len(found.genes), bool)
+    for g in range(6):
+        mine = (types == found.cell_types[g]) & (states == found.states[g])
+        values = X[mine][:, found.genes]
+        np.testing.assert_allclose(found.means[:, g], values.mean(axis=0))
+        within += np.cov((values @ found.axes).T, bias=True) / 6
+        distance = profile_distance(values, found, everything, *divmod(g, 2))
+        middle = found.means[:, g] @ found.axes
+        np.testing.assert_allclose(distance, [math.dist(v @ found.axes, middle) for v in values])
+    np.testing.assert_allclose(within, np.eye(len(within)), atol=1e-9)
+    present = np.arange(len(found.genes)) % 3 > 0
+    filled = np.where(present, X[:, found.genes], found.means[:, 0])
+    fewer = profile_distance(X[:, found.genes[present]], found, present, 0, 0)
+    np.testing.assert_allclose(fewer, profile_distance(filled, found, everything, 0, 0))
+    assert np.isnan(profile_distance(filled, found, everything, 5, 0)).all()
+    assert fit_profiles(X[types == 0], types[types == 0], states[types == 0]) is None
+
+
+def test_a_type_with_one_state_is_known_by_its_mean_and_other_states_are_far_from_it():
+    X, types, states = typed(n=400)
+    new = np.arange(len(X)) % 4 < 2
+    samples = np.arange(len(X)) // 4 % 4
+    out = (types == 1) & (states == 1)
+    kept = ~new & ~out
+    options = TrainingOptions(n_runs=4)
+    trained = train(X[kept], types[kept], states[kept], samples[kept], 3, options)
+    assert (trained.single, trained.states[1].tolist(), set(trained.signatures)) == ({1: 0}, [0], {0, 2})
+    held_out = hold_out(X[kept], types[kept], states[kept], samples[kept], 3, 2, options)
+    mine = types[kept][held_out.cells] == 1
+    assert mine.sum() == np.sum(types[kept] == 1)
+    calibration = calibrate(held_out, types[kept], trained, 0.95)
+    cells = new & (types == 1)
+    found = recover(X[cells], types[cells], samples[cells], trained, 2)
+    assert set(found.state) == {0}
+    np.testing.assert_array_equal(found.shares, [[1, 0]] * cells.sum())
+    fits = calibration.scores(types[cells], found) >= calibration.threshold(1, 0)
+    assert fits[states[cells] == 0].mean() > 0.85
+    assert fits[states[cells] == 1].mean() < 0.05
+    foreign = recover(X[types != 1], types[types != 1] * 0 + 1, samples[types != 1], trained, 2)
+    assert np.mean(calibration.scores(np.ones(len(foreign.state), int), foreign) < calibration.threshold(1, 0)) > 0.95
+
+
+def test_held_out_cells_of_a_type_that_is_left_with_one_state_do_not_count():
+    X, types, states = typed(n=100)
+    rare = (types == 0) & (states == 1)
+    kept = ~rare | (np.cumsum(rare) <= 5)  # of these five, a fold is left with four
+    X, types, states = X[kept], types[kept], states[kept]
+    options = TrainingOptions(n_runs=3)
+    held_out = hold_out(X, types, states, np.zeros(len(X), int), 3, 2, options)
+    assert not np.any(types[held_out.cells] == 0)
+    assert np.any(types[held_out.cells] == 1)
 
 
 # --- thresholds ----------------------------------------------------------------------------------------------------
