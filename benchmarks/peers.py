@@ -3,7 +3,7 @@
     python benchmarks/peers.py [--cells 5000 50000 200000 1000000] [--programs 20 50] [--sets pbmc3k kang papalexi]
 
 Every fit runs in a process of its own, the methods interleaved, on all threads that each method takes for itself, and
-figures are medians over the repeats (one from 500,000 cells on); wall is also given as a ratio to scikit-learn's NMF
+figures are medians over the repeats (one from 200,000 cells on); wall is also given as a ratio to scikit-learn's NMF
 (nndsvda, at most 200 iterations) of the same run. Memory is the extra peak over the input's size. "error" is over that
 of the truncated SVD. A fit that takes longer than ``--limit`` seconds is stopped, one that needs a dense matrix of more
 than half of the free memory is not begun; the table says so.
@@ -39,7 +39,7 @@ from scipy.sparse.linalg import svds
 from semi_nmf import screen
 
 METHODS = ("scprograms", "NMF", "MiniBatchNMF", "cNMF, one run", "randomized_svd", "nmf-torch", "RcppML NMF")
-ONE_REPEAT = 500_000
+ONE_REPEAT = 200_000
 CHILD = """
 import json, sys
 from pathlib import Path
