@@ -508,3 +508,14 @@ def test_start_of_signed_data(small):
         consensus_programs(X, 3, n_runs=2, init="nmf", random_state=0)
     with pytest.raises(ValueError, match="init"):
         consensus_programs(small.X, 3, n_runs=2, init="svd", random_state=0)
+
+
+@pytest.mark.parametrize(("setting", "shown"), [(None, True), ("0", True), ("1", False)])
+def test_bars_can_be_hidden_from_outside(monkeypatch, capsys, setting, shown):
+    if setting is None:
+        monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    else:
+        monkeypatch.setenv("TQDM_DISABLE", setting)
+    X = np.random.default_rng(0).gamma(1.0, size=(60, 12)).astype(np.float32)
+    consensus_programs(X, 2, n_runs=3, random_state=0, verbose=True)
+    assert ("consensus" in capsys.readouterr().err) == shown

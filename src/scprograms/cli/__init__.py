@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from scprograms._files import FolderInUseError
 
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.argv = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("scprograms").setLevel(logging.WARNING)
     try:
-        with stoppable():
+        with stoppable(), _bars(hidden=getattr(options, "quiet", False)):
             options.command(options)
     except KeyboardInterrupt:
         return _say("interrupted; nothing was written.", INTERRUPTED)
@@ -72,3 +74,17 @@ def _fail(error: BaseException, debug: bool, code: int = FAILED) -> int:  # noqa
 def _say(message: str, code: int) -> int:
     sys.stderr.write(f"scprograms: {message}\n")
     return code
+
+
+@contextmanager
+def _bars(*, hidden: bool) -> Iterator[None]:
+    """Hide the bars of fits, which know nothing of the command line."""
+    before = os.environ.get("TQDM_DISABLE")
+    if hidden:
+        os.environ["TQDM_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("TQDM_DISABLE", None)
+        if before is not None:
+            os.environ["TQDM_DISABLE"] = before

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
-from tqdm.auto import tqdm
 
 from . import _checks
 from ._base import ProgramEstimator
@@ -23,6 +22,7 @@ from ._factorize import sketch_rank
 from ._operators import as_operator, in_memory
 from ._parallel import threads
 from ._prepare import Matrix, check_non_negative, expect, log_readings, wants_intercept
+from ._progress import progress_bar
 from ._protocol import is_dask
 
 GROUPINGS = ("align", "kmeans")
@@ -181,7 +181,7 @@ def consensus_programs(
             come_back = intercept or _mean_cosine(pilots) >= PILOT_COSINE
             init, pilots = ("varimax", pilots) if come_back else ("nmf", [])
         runs = np.empty((n_runs, k, op.shape[1]), dtype=op.dtype)
-        for i in tqdm(range(n_runs), desc="consensus", unit="run", disable=not verbose, leave=False):
+        for i in progress_bar(range(n_runs), desc="consensus", unit="run", shown=verbose):
             runs[i] = pilots[i] if i < len(pilots) else run(i, init)
         kept = None if density_threshold is None else _dense_enough(runs, density_threshold)
         if grouping == "align":

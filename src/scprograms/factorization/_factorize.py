@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from . import _checks
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
 from ._parallel import for_blocks
+from ._progress import progress_bar
 from ._solvers import (
     Fit,
     Loadings,
@@ -73,9 +73,7 @@ class Factorizer:
 
     def fit(self, op: MatrixOperator) -> Fit:
         """Sketch, start, sweep on the compressed matrix, and complete on the matrix itself."""
-        with tqdm(
-            total=self.max_iter, desc="semi-NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False
-        ) as bar:
+        with progress_bar(total=self.max_iter, desc="semi-NMF", unit="sweep", shown=self.verbose, delay=1) as bar:
             if self.solver == "mu":
                 _, W = self.start(op)
                 return self._alive(self._sweep("full", op, W, self.max_iter, self.tol, bar))

@@ -12,7 +12,6 @@ from scipy import sparse
 from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from . import _checks
 from ._base import ProgramEstimator, column_variances
@@ -26,6 +25,7 @@ from ._nmf_solvers import (
 from ._operators import LowRankOperator, MatrixOperator, as_operator
 from ._parallel import resolve_n_jobs, threads
 from ._prepare import Matrix, check_non_negative, log_readings
+from ._progress import progress_bar
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
 from ._starts import STARTS
 
@@ -163,7 +163,7 @@ class NMF(ProgramEstimator):
         )
         with (
             threads(self.n_jobs),
-            tqdm(desc="NMF", unit="sweep", disable=not self.verbose, delay=1, leave=False) as bar,
+            progress_bar(desc="NMF", unit="sweep", shown=self.verbose, delay=1) as bar,
         ):
             op = as_operator(X)
             if H is None:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from . import _checks
 from ._base import ProgramEstimator, column_variances
@@ -34,6 +33,7 @@ from ._onmf_solvers import (
 from ._operators import MatrixOperator, as_operator
 from ._parallel import resolve_n_jobs, threads
 from ._prepare import Matrix, check_non_negative, log_readings
+from ._progress import progress_bar
 
 SOLVERS = ("em", "mu")
 STARTS = ("varimax", "random")
@@ -191,7 +191,7 @@ class OrthogonalNMF(ProgramEstimator):
             intercept=False,
             rng=rng,
         )
-        with tqdm(desc="oNMF", unit="round", disable=not self.verbose, delay=1, leave=False) as bar:
+        with progress_bar(desc="oNMF", unit="round", shown=self.verbose, delay=1) as bar:
             usages = self._keep(op, run, self._solve(op, squares, run, bar))
         log_readings(op, "Orthogonal NMF")
         return usages

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from tqdm.auto import tqdm
 
 from . import _checks
 from ._dask import DaskOperator
@@ -20,6 +19,7 @@ from ._onmf_solvers import deal_from_rotation, error_of_usages
 from ._operators import DenseOperator, LowRankOperator, MatrixOperator, as_operator, squared_norm, sum_of_products
 from ._parallel import threads
 from ._prepare import Matrix, expect, log_readings, negatives, prepare, wants_intercept
+from ._progress import progress_bar
 from ._protocol import is_dask
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
 from ._starts import starting_usages
@@ -112,7 +112,7 @@ def sweep_ranks(
     missing = np.full(len(ranks), np.nan)
     with (
         threads(n_jobs),
-        tqdm(total=n_fits, desc="rank sweep", unit="fit", disable=not verbose, delay=1, leave=False) as bar,
+        progress_bar(total=n_fits, desc="rank sweep", unit="fit", shown=verbose, delay=1) as bar,
     ):
         fits, silhouettes = [], []
         for fit in fit_ranks(_operator(X, intercept=intercept), ranks, method, intercept=intercept, rng=for_fits):
