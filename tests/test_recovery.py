@@ -204,10 +204,10 @@ def test_min_score_takes_the_place_of_the_thresholds(screen, model, recovered):
     none = scp.tl.recover_states(screen[1], model, "cell_type", **BY, min_score=0, copy=True)
     assert non_state(none) == 0
     with pytest.warns(ProgramsWarning, match="most cells fit no state"):
-        half = scp.tl.recover_states(screen[1], model, "cell_type", **BY, min_score=0.5, copy=True)
+        most = scp.tl.recover_states(screen[1], model, "cell_type", **BY, min_score=0.7, copy=True)
     score = recovered.obs["recovery_score"].to_numpy()
-    np.testing.assert_array_equal((half.obs["recovery_state"] == "non-state").to_numpy(), score < 0.5)
-    assert half.uns["recovery"]["params"]["min_score"] == 0.5
+    np.testing.assert_array_equal((most.obs["recovery_state"] == "non-state").to_numpy(), score < 0.7)
+    assert most.uns["recovery"]["params"]["min_score"] == 0.7
 
 
 def test_a_sample_of_one_state_is_reported_and_found_relative_to_training():

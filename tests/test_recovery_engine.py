@@ -317,7 +317,7 @@ def typed(n=60, n_types=3, n_genes=50, seed=0):
     return np.log1p(rng.poisson(rates[types, states]).astype(float)), types, states
 
 
-def test_identity_is_the_optimum_of_a_penalised_logistic_regression():
+def test_identity_is_the_optimum_of_a_penalised_logistic_regression(monkeypatch):
     X, types, _ = typed(n=40)
     X, types = X[20:], types[20:]  # types of different size
     found = fit_identity(X, types, 3)
@@ -336,8 +336,12 @@ def test_identity_is_the_optimum_of_a_penalised_logistic_regression():
     best = optimize.minimize(loss, np.zeros(3 * Z.shape[1] + 3), method="L-BFGS-B", options={"maxfun": 10**6})
     B, b = best.x[:-3].reshape(3, -1), best.x[-3:]
     logits = Z @ B.T + b
+    expected = logits[:, 1] - np.delete(logits, 1, axis=1).max(axis=1)
     margins = identity_margin(values, found, np.ones(len(found.genes), bool), 1)
-    np.testing.assert_allclose(margins, logits[:, 1] - np.delete(logits, 1, axis=1).max(axis=1), atol=2e-3)
+    np.testing.assert_allclose(margins, np.minimum(expected, 1), atol=2e-3)  # all that are certain are equal
+    monkeypatch.setattr(identity, "CERTAIN", np.inf)
+    margins = identity_margin(values, found, np.ones(len(found.genes), bool), 1)
+    np.testing.assert_allclose(margins, expected, atol=2e-3)
 
 
 def test_identity_tells_types_and_needs_two_of_them(monkeypatch):
@@ -355,6 +359,7 @@ def test_identity_tells_types_and_needs_two_of_them(monkeypatch):
     margins = identity_margin(X[:, two.genes], two, np.ones(len(two.genes), bool), 1)
     assert margins[types == 1].min() > 0 > margins[types == 0].max()
     assert fit_identity(X[types == 0], types[types == 0], 3) is None
+    monkeypatch.setattr(identity, "CERTAIN", np.inf)
     # A missing gene counts as the mean of the type that the cell is said to be of.
     present = np.arange(len(found.genes)) % 3 > 0
     filled = X[:, found.genes].copy()

@@ -20,7 +20,7 @@ from ._store import Labels, check_adata
 from ._validate import check_has_key, listing
 
 FORMAT = "scprograms recovery model"
-VERSION = 1
+VERSION = 2
 """Of the file. Raise it whenever a file of the old layout would be misread."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._conformal import Calibration, HeldOut, calibrate, hold_out, lower_bound, rank_in
 from ._design import Scaling, Strata, balanced_scaling, stratum_moments
 from ._identity import Identity, fit_identity, identity_margin
+from ._profiles import Profiles, fit_profiles, profile_distance
 from ._recover import (
     REASONS,
     RECOVERED,
@@ -31,6 +32,7 @@ __all__ = [
     "HeldOut",
     "Identity",
     "Loss",
+    "Profiles",
     "Recovered",
     "Reference",
     "Scaling",
@@ -44,11 +46,13 @@ __all__ = [
     "calibrate",
     "draw_runs",
     "fit_identity",
+    "fit_profiles",
     "hold_out",
     "identity_margin",
     "lower_bound",
     "match_states",
     "posneg",
+    "profile_distance",
     "rank_in",
     "recover",
     "solve_states",

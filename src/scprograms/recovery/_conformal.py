@@ -112,12 +112,21 @@ def _may_leave_out(fold: NDArray, samples: NDArray, states: NDArray, options: Tr
     for f in np.unique(fold):
         rest = (fold != f) & np.isin(states, wanted)
         left, n_left = np.unique(states[rest], return_counts=True)
-        if len(left) < max(len(wanted), 2) or n_left.min() < options.min_cells:
+        if not len(left) or len(left) < len(wanted) or n_left.min() < options.min_cells:
             return False
         sample = np.unique(samples[rest], return_inverse=True)[1]
         if len(np.unique(Strata.of(sample, np.searchsorted(left, states[rest])).components())) > 1:
             return False
     return True
+
+
+def _have_one_state(
+    cell_types: NDArray, states: NDArray, samples: NDArray, n_types: int, options: TrainingOptions
+) -> NDArray:
+    labelled = (cell_types >= 0) & (states >= 0) & (samples >= 0)
+    counts = np.zeros((n_types, int(states.max(initial=0)) + 1), dtype=np.int64)
+    np.add.at(counts, (cell_types[labelled], states[labelled]), 1)
+    return np.asarray(np.sum(counts >= options.min_cells, axis=1) == 1)
 
 
 def hold_out(
@@ -136,6 +145,7 @@ def hold_out(
     """
     fold, by_sample = make_folds(cell_types, states, samples, n_types, options)
     whole = by_sample[np.maximum(cell_types, 0)]
+    single = _have_one_state(cell_types, states, samples, n_types, options)
     parts = []
     for f in np.unique(fold[fold >= 0]):
         kept = np.flatnonzero(fold != f)
@@ -143,6 +153,8 @@ def hold_out(
         asked = np.flatnonzero((fold >= 0) & (~whole | (fold == f)))
         found = recover(matrix[asked], cell_types[asked], samples[asked], trained, n_states)
         own = (fold[asked] == f) & (found.reason == RECOVERED)
+        alike = np.array([(t in trained.single) == single[t] for t in range(n_types)])
+        own &= alike[cell_types[asked]]  # a type that is left with one state is measured in other ways
         parts.append((asked[own], found.state[own], found.agreement[own], found.margin[own]))
     if not parts:
         return HeldOut(np.zeros(0, int), np.zeros(0, int), np.zeros(0), np.zeros(0))
@@ -163,7 +175,7 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
     n_cells: dict[tuple[int, int], int] = {}
     of_type = cell_types[held_out.cells]
     least = int(np.ceil(1 / (1 - confidence) - 1 - 1e-9)) if confidence < 1 else len(of_type) + 1
-    for t, signature in trained.signatures.items():
+    for t, states in trained.states.items():
         mine = of_type == t
         if not mine.any():
             continue
@@ -171,13 +183,13 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
         if len(known):
             margin[t, _POOLED] = thin(np.sort(known))
         agreement[t, _POOLED] = thin(np.sort(held_out.agreement[mine]))
-        for c in signature.states:
+        for c in states:
             given = mine & (held_out.state == c)
             n_cells[t, int(c)] = int(given.sum())
             if given.sum() >= LEAST_RANKED:
                 agreement[t, int(c)] = thin(np.sort(held_out.agreement[given]))
     raw = Calibration(agreement, margin, {}, n_cells)
-    for t, signature in trained.signatures.items():
+    for t, states in trained.states.items():
         if (t, _POOLED) not in agreement:
             continue
         mine = of_type == t
@@ -187,7 +199,7 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
         found = Recovered(held_out.state[cells], empty, held_out.agreement[cells], held_out.margin[cells], reason)
         score = raw.scores(of_type[cells], found)
         thresholds[t, _POOLED] = lower_bound(score, confidence)
-        for c in signature.states:
+        for c in states:
             if n_cells[t, int(c)] >= least:
                 thresholds[t, int(c)] = lower_bound(score[found.state == c], confidence)
     return Calibration(agreement, margin, thresholds, n_cells)

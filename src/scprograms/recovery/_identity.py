@@ -1,4 +1,4 @@
-"""Whether a cell is of the type that it is said to be: likelihoods of its profile under all cell types.
+"""Whether a cell is of the type that it is said to be: a logistic regression of its profile on all cell types.
 
 States are z-scored within the cells of a type, so a whole group of foreign cells would be centred on itself, and what
 its own states have in common with those of the type would be found in it. Only the profile before scaling can tell.
@@ -13,86 +13,100 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ._design import LEAST_CAP, Matrix
+from ._signature import dense
 
-GENES_PER_TYPE, MOST_PER_PAIR, PAIR_GENES = 20, 10, 60
+GENES_PER_TYPE, MOST_PER_PAIR, PAIR_GENES = 5, 10, 60
 """Genes that are higher in a type than in the mean of the others, and than in each other one."""
 LEAST_GENES = 5
-BACKGROUND = 0.01
+MOST_CELLS = 1000
+"""Of a type, to learn from."""
+PENALTY = 30.0
+"""Weight of half the sum of squares of the weights, against the sum of the losses of the cells."""
+CERTAIN = 1.0
+"""A logit that is so far above the others leaves no doubt: more is not told from it, for it varies with the sample."""
+VARIANCE = 0.02
+"""Added to that of a gene: or genes that hardly any cell expresses would come first."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Profiles of cell types, one for each of their states."""
+    """What a cell's expression says of its type."""
 
     genes: NDArray
     """Columns of the matrix."""
-    profiles: NDArray
-    """Genes x profiles: shares of the expression of these genes."""
+    weights: NDArray
+    """Genes x types: logits per unit of expression."""
+    intercepts: NDArray
+    means: NDArray
+    """Genes x types: mean expression."""
     cell_types: NDArray
-    """Type of each profile."""
+    """Codes of the types."""
 
 
-def fit_identity(matrix: Matrix, cell_types: NDArray, states: NDArray, n_types: int) -> Identity | None:
-    """Learn the profiles of all types with enough cells; None where there are not two, or values are negative.
+def fit_identity(matrix: Matrix, cell_types: NDArray, n_types: int) -> Identity | None:
+    """Learn to tell all types with enough cells; None where there are not two.
+
+    A cell counts by one over the square root of the number of cells of its type, and types with many cells are
+    represented by some of them.
 
     Parameters
     ----------
     matrix
         Cells x genes, log-normalised, dense or CSR.
-    cell_types, states
-        Codes of each cell; -1 where unknown. Cells of unknown state count for their type.
+    cell_types
+        Codes of each cell; -1 where unknown.
     n_types
         Number of types.
     """
-    values = matrix.data if sparse.issparse(matrix) else matrix
-    if values.size and values.min() < 0:
-        return None
-    known = cell_types >= 0
-    sizes = np.bincount(cell_types[known], minlength=n_types)
+    from sklearn.linear_model import LogisticRegression
+
+    sizes = np.bincount(cell_types[cell_types >= 0], minlength=n_types)
     types = np.flatnonzero(sizes >= LEAST_CAP)
     if len(types) < 2:
         return None
-    code = cell_types * (states.max() + 2) + states + 1
-    groups, of_cell, n_group = np.unique(np.where(known, code, -1), return_inverse=True, return_counts=True)
-    sums, squares = _sums(matrix, of_cell, len(groups))
-    type_of, state_of = groups // (states.max() + 2), groups % (states.max() + 2) - 1
-    in_type = ((type_of == types[:, None]) & (groups >= 0)).astype(np.float64)
-    n = sizes[types][:, None]
-    means = in_type @ sums / n
-    variance = np.maximum(in_type @ squares / n - means**2, 0).mean(axis=0)
-    genes = _distinct_genes(means, variance)
+    code = np.where(np.isin(cell_types, types), np.searchsorted(types, np.maximum(cell_types, 0)), len(types))
+    means, variances = group_moments(matrix, code, len(types))
+    genes = _distinct_genes(means, variances.mean(axis=0))
     if len(genes) < LEAST_GENES:
         return None
-    # States with enough cells have profiles of their own; all other cells of the type share one.
-    own = (n_group >= LEAST_CAP) & (state_of >= 0)
-    rows: list[NDArray] = []
-    of_profile: list[int] = []
-    for t in types:
-        mine = (type_of == t) & (groups >= 0)
-        rows += [sums[[g]][:, genes] for g in np.flatnonzero(mine & own)]
-        rest = np.flatnonzero(mine & ~own)
-        if n_group[rest].sum() >= LEAST_CAP or not (mine & own).any():
-            rows.append(sums[rest][:, genes].sum(axis=0, keepdims=True))
-        of_profile += [int(t)] * (len(rows) - len(of_profile))
-    profiles = np.concatenate(rows)
-    profiles /= np.maximum(profiles.sum(axis=1, keepdims=True), 1e-300)
-    return Identity(genes, profiles.T, np.array(of_profile))
+    cells = np.concatenate([_some(np.flatnonzero(code == t)) for t in range(len(types))])
+    values = dense(matrix[cells], genes)
+    center, scale = values.mean(axis=0), values.std(axis=0) + 0.2
+    weight = 1 / np.sqrt(np.bincount(code[cells]))[code[cells]]
+    model = LogisticRegression(C=1 / PENALTY, tol=1e-6, max_iter=2000)
+    model.fit((values - center) / scale, code[cells], sample_weight=weight / weight.mean())
+    weights, intercepts = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+    if len(types) == 2:  # one logit for both: half of it for each
+        weights, intercepts = np.concatenate([-weights, weights]) / 2, np.concatenate([-intercepts, intercepts]) / 2
+    weights = weights / scale
+    return Identity(genes, weights.T, intercepts - weights @ center, means[:, genes].T, types)
 
 
-def _sums(matrix: Matrix, of_cell: NDArray, n_groups: int) -> tuple[NDArray, NDArray]:
-    member = sparse.csr_array((np.ones(len(of_cell)), (of_cell, np.arange(len(of_cell)))), (n_groups, len(of_cell)))
+def _some(cells: NDArray) -> NDArray:
+    if len(cells) <= MOST_CELLS:
+        return cells
+    return cells[np.round(np.linspace(0, len(cells) - 1, MOST_CELLS)).astype(np.int64)]
+
+
+def group_moments(matrix: Matrix, of_cell: NDArray, n_groups: int) -> tuple[NDArray, NDArray]:
+    """Return means and variances, groups x genes; cells of the group ``n_groups`` are left out."""
+    kept = np.flatnonzero(of_cell < n_groups)
+    size = np.bincount(of_cell[kept], minlength=n_groups)[:, None]
+    member = sparse.csr_array((np.ones(len(kept)), (of_cell[kept], kept)), (n_groups, len(of_cell)))
     if sparse.issparse(matrix):
         values = sparse.csr_array(matrix, dtype=np.float64)
-        return (member @ values).toarray(), (member @ values.multiply(values)).toarray()
-    dense = np.asarray(matrix, dtype=np.float64)
-    return member @ dense, member @ dense**2
+        sums, squares = (member @ values).toarray(), (member @ values.multiply(values)).toarray()
+    else:
+        values = np.asarray(matrix, dtype=np.float64)
+        sums, squares = member @ values, member @ values**2
+    return sums / size, np.maximum(squares / size - (sums / size) ** 2, 0)
 
 
 def _distinct_genes(means: NDArray, variance: NDArray) -> NDArray:
     """Return the genes that set each type apart from the others on average, and from each of them."""
     n_types = len(means)
     per_pair = min(MOST_PER_PAIR, max(2, PAIR_GENES // (n_types - 1)))
-    spread = np.sqrt(variance + 0.02)  # or genes that hardly any cell expresses would come first
+    spread = np.sqrt(variance + VARIANCE)
     total, chosen = means.sum(axis=0), set()
     for t in range(n_types):
         others = (total - means[t]) / (n_types - 1)
@@ -103,26 +117,23 @@ def _distinct_genes(means: NDArray, variance: NDArray) -> NDArray:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def identity_margin(values: NDArray, profiles: NDArray, cell_types: NDArray, own: int) -> NDArray:
-    """Return how much likelier the expression of each cell is under its own type than under the best other one.
+def identity_margin(values: NDArray, identity: Identity, present: NDArray, own: int) -> NDArray:
+    """Return how far the logit of each cell's own type is above the largest of the others, at most :data:`CERTAIN`.
 
-    It is the difference of the log-likelihoods of a multinomial, per unit of expression, and so does not grow with the
-    depth of a cell. NaN where a cell expresses none of the genes.
+    A gene that is missing counts as if all cells had what its own type has on average.
 
     Parameters
     ----------
     values
-        Cells x genes, log-normalised.
-    profiles
-        Genes x profiles.
-    cell_types
-        Type of each profile.
+        Cells x genes that are present.
+    identity
+        What was learned.
+    present
+        Mask of the genes of the model.
     own
         The type that the cells are said to be of.
     """
-    raised = profiles + BACKGROUND * profiles.mean()
-    total = values.sum(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        likelihood = (values @ np.log(raised / raised.sum(axis=0))) / total
-    mine = cell_types == own
-    return np.asarray(likelihood[:, mine].max(axis=1) - likelihood[:, ~mine].max(axis=1))
+    mine = identity.cell_types == own
+    missing = identity.means[~present][:, mine].T @ identity.weights[~present]
+    logits = values @ identity.weights[present] + missing + identity.intercepts
+    return np.minimum(logits[:, mine][:, 0] - logits[:, ~mine].max(axis=1), CERTAIN)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._design import Matrix, Strata
+from ._design import LEAST_CAP, Matrix, Strata
 from ._identity import LEAST_GENES, Identity, fit_identity, identity_margin
+from ._profiles import Profiles, fit_profiles, profile_distance
 from ._scaling import posneg, z_scores
 from ._signature import Draws, Signature, TrainingOptions, dense, draw_runs
 from ._solver import Loss, solve_states
@@ -36,14 +37,25 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Trained:
-    """Signatures of cell types, and their profiles."""
+    """What is known of cell types and their states."""
 
     signatures: dict[int, Signature]
+    """Of types with two states or more."""
     identity: Identity | None
     skipped: dict[int, str]
     """Why a type has no signature."""
     draws: dict[int, Draws]
     """The runs behind each signature."""
+    single: dict[int, int] = field(default_factory=dict)
+    """The state of types that have one."""
+    profiles: Profiles | None = None
+    """What cells of these types are compared with."""
+
+    @property
+    def states(self) -> dict[int, NDArray]:
+        """Codes of the states of each type that has any."""
+        several = {t: signature.states for t, signature in self.signatures.items()}
+        return {**several, **{t: np.array([c]) for t, c in self.single.items()}}
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,9 @@ class Recovered:
     shares: NDArray
     """Cells x states, rows sum to 1, or to 0 where no state was looked for."""
     agreement: NDArray
-    """How near a cell is to its state: see :func:`agreement`; NaN without a state."""
+    """How near a cell is to its state (see :func:`agreement`; minus its distance, if its type has one); or NaN."""
     margin: NDArray
-    """Log-likelihood ratio, per unit of expression, of its own type and the best other one; NaN where unknown."""
+    """Logit of its own type above that of the best other one; NaN where unknown."""
     reason: NDArray
     """Index into :data:`REASONS`."""
 
@@ -90,13 +102,18 @@ def train(
     signatures: dict[int, Signature] = {}
     draws: dict[int, Draws] = {}
     skipped: dict[int, str] = {}
+    single: dict[int, int] = {}
     kept_states = np.full(len(states), -1)
     for t in range(n_types):
         cells = np.flatnonzero((cell_types == t) & (states >= 0) & (samples >= 0))
         codes, n_cells = np.unique(states[cells], return_counts=True)
         kept = codes[n_cells >= options.min_cells]
         cells = cells[np.isin(states[cells], kept)]
-        if len(kept) < 2:
+        if len(kept) == 1:
+            single[t] = int(kept[0])
+            kept_states[cells] = states[cells]
+            continue
+        if not len(kept):
             skipped[t] = f"{len(kept)} states with {options.min_cells} cells or more"
             continue
         own = np.searchsorted(kept, states[cells])
@@ -111,7 +128,13 @@ def train(
             continue
         draws[t], signatures[t] = replace(drawn, states=kept), replace(found, states=kept)
         kept_states[cells] = states[cells]
-    return Trained(signatures, fit_identity(matrix, cell_types, kept_states, n_types), skipped, draws)
+    profiles = fit_profiles(matrix, cell_types, kept_states) if single else None
+    for t, c in list(single.items()):
+        if profiles is None or not ((profiles.cell_types == t) & (profiles.states == c)).any():
+            del single[t]
+            skipped[t] = f"one state, and fewer than {LEAST_CAP} cells in it, or too few other states to compare with"
+    identity = fit_identity(matrix, cell_types, n_types)
+    return Trained(signatures, identity, skipped, draws, single, profiles if single else None)
 
 
 def recover(
@@ -171,6 +194,18 @@ def recover(
         shares[np.ix_(cells, signature.states)] = share
         nearness[cells] = near
         margin[cells] = _margins(rows, trained.identity, columns, t)
+    for t, c in trained.single.items():
+        cells = np.flatnonzero((cell_types == t) & (samples >= 0))
+        if (profiles := trained.profiles) is None:
+            continue
+        present = columns[profiles.genes] >= 0
+        if present.sum() < LEAST_GENES:
+            reason[cells] = FEW_GENES
+            continue
+        rows = matrix[cells]
+        reason[cells], state[cells], shares[cells, c] = RECOVERED, c, 1.0
+        nearness[cells] = -profile_distance(dense(rows, columns[profiles.genes[present]]), profiles, present, t, c)
+        margin[cells] = _margins(rows, trained.identity, columns, t)
     return Recovered(state, shares, nearness, margin, reason)
 
 
@@ -182,7 +217,7 @@ def _margins(rows: Matrix, identity: Identity | None, columns: NDArray, own: int
     if present.sum() < LEAST_GENES:
         return unknown
     values = dense(rows, columns[identity.genes[present]])
-    return identity_margin(values, identity.profiles[present], identity.cell_types, own)
+    return identity_margin(values, identity, present, own)
 
 
 def match_states(

@@ -16,6 +16,13 @@ def scaled_rows(embedding: NDArray, metric: str) -> NDArray:
     """Return the embedding in which Euclidean distances are those of the metric, float64.
 
     ``"cosine"`` divides rows by their lengths (zero rows stay), ``"euclidean"`` changes nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.stats import scaled_rows
+    >>> scaled_rows(np.array([[3.0, 4.0], [0.0, 0.0]]), "cosine").tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
     """
     values = np.asarray(embedding, dtype=np.float64)
     if metric == "euclidean":

@@ -50,6 +50,9 @@ def recover_states(
     corrected by the states that are found, a few times over. This needs some cells of another state: a sample of one
     state alone looks like one of no state, most of its cells will be "non-state", and a warning says so.
 
+    A cell type that had one state in training has no signature: its cells are compared with the mean profile of that
+    state, and not scaled.
+
     Parameters
     ----------
     adata
@@ -93,8 +96,8 @@ def recover_states(
     ``.uns["{key_added}"]``
         ``params`` (with ``states``, the columns of the shares); ``cell_types``, a table with a row per cell type:
         ``cell_type``; ``n_cells``; ``n_recovered`` and ``n_non_state``, which add up to them; ``n_too_few``, the cells
-        in samples with fewer than 20 of the type; ``n_genes`` of the signature and ``n_genes_missing`` among them;
-        ``identity_checked``; and ``note``, which says why no state was looked for.
+        in samples with fewer than 20 of the type; ``n_genes`` of the signature (or profile) and ``n_genes_missing`` of
+        them; ``identity_checked``; and ``note``, which says why no state was looked for.
 
     Raises
     ------
@@ -189,8 +192,8 @@ def accept(
     if min_score is not None:
         return score, (found.reason == RECOVERED) & ~(score < min_score)
     threshold = np.full(len(score), 0.0)
-    for t, signature in model.trained.signatures.items():
-        for c in signature.states:
+    for t, states in model.trained.states.items():
+        for c in states:
             threshold[(cell_types == t) & (found.state == c)] = model.calibration.threshold(t, int(c))
     return score, (found.reason == RECOVERED) & ~(score < threshold)
 
@@ -227,9 +230,9 @@ def _describe(
     for i, name in enumerate(types.names):
         mine = types.codes == i
         code = int(codes[mine][0])
-        signature = model.trained.signatures.get(code)
-        n_genes = 0 if signature is None else len(signature.genes)
-        n_missing = 0 if signature is None else int((columns[signature.genes] < 0).sum())
+        known = model.trained.profiles if code in model.trained.single else model.trained.signatures.get(code)
+        n_genes = 0 if known is None else len(known.genes)
+        n_missing = 0 if known is None else int((columns[known.genes] < 0).sum())
         reasons = np.bincount(found.reason[mine], minlength=len(REASONS))
         notes = [f"{n} cells: {REASONS[r]}" for r, n in enumerate(reasons) if n and r != RECOVERED]
         if code in model.trained.skipped:

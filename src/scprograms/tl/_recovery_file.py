@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from scprograms._store_recovery import ModelFile
-from scprograms.recovery import Draws, HeldOut, Identity, Signature, Trained
+from scprograms.recovery import Draws, HeldOut, Identity, Profiles, Signature, Trained
 
 if TYPE_CHECKING:
     from ._recovery_model import RecoveryModel
 
-_OF_RUNS = {"n_runs"}
+_PARTS = ("identity", "profiles")
 
 
 def feature_names(genes: list[str]) -> list[str]:
@@ -31,8 +31,8 @@ def thresholds(model: RecoveryModel) -> pd.DataFrame:
             model.calibration.threshold(t, int(c)),
             model.calibration.n_cells.get((t, int(c)), 0),
         )
-        for t, signature in model.trained.signatures.items()
-        for c in signature.states
+        for t, states in model.trained.states.items()
+        for c in states
     ]
     return pd.DataFrame(rows, columns=["cell_type", "state", "threshold", "n_held_out"])
 
@@ -61,7 +61,7 @@ def from_draws(model: RecoveryModel, draws: dict[int, Draws]) -> RecoveryModel:
     n_per_state = int(model.params["n_features_per_state"])
     signatures = {t: found for t, part in draws.items() if (found := part.signature(n_per_state)) is not None}
     lost = {t: "no gene that sets its states apart" for t in draws if t not in signatures}
-    trained = Trained(signatures, model.trained.identity, {**model.trained.skipped, **lost}, {})
+    trained = replace(model.trained, signatures=signatures, skipped={**model.trained.skipped, **lost}, draws={})
     genes, trained = keep_used_genes(model.genes, trained)
     summary = model.summary.copy()
     n_features = {model.type_names[t]: 2 * len(signature.genes) for t, signature in signatures.items()}
@@ -72,22 +72,20 @@ def from_draws(model: RecoveryModel, draws: dict[int, Draws]) -> RecoveryModel:
 
 def keep_used_genes(genes: list[str], trained: Trained) -> tuple[list[str], Trained]:
     """Return the genes that a model needs, and the model with columns renumbered to them."""
-    identity = trained.identity
-    parts: list[Any] = [
-        *trained.signatures.values(),
-        *trained.draws.values(),
-        *([identity] if identity is not None else []),
-    ]
+    identity, profiles = trained.identity, trained.profiles
+    others = [part for part in (identity, profiles) if part is not None]
+    parts: list[Any] = [*trained.signatures.values(), *trained.draws.values(), *others]
     used = np.unique(np.concatenate([part.genes for part in parts]))
 
     def renumbered(part: Any) -> Any:
         return replace(part, genes=np.searchsorted(used, part.genes))
 
-    return [genes[j] for j in used], Trained(
-        {t: renumbered(part) for t, part in trained.signatures.items()},
-        None if identity is None else renumbered(identity),
-        trained.skipped,
-        {t: renumbered(part) for t, part in trained.draws.items()},
+    return [genes[j] for j in used], replace(
+        trained,
+        signatures={t: renumbered(part) for t, part in trained.signatures.items()},
+        identity=None if identity is None else renumbered(identity),
+        draws={t: renumbered(part) for t, part in trained.draws.items()},
+        profiles=None if profiles is None else renumbered(profiles),
     )
 
 
@@ -116,7 +114,7 @@ def to_file(model: RecoveryModel) -> ModelFile:
             "cell_type": [model.type_names[t] for t, _, _ in rows],
             "state": [model.state_names[c] for _, _, c in rows],
         }
-    ).assign(**{name: thresholds(model)[name].to_numpy() for name in ("threshold", "n_held_out")})
+    ).assign(**{name: thresholds(model)[name].to_numpy()[: len(rows)] for name in ("threshold", "n_held_out")})
     features = pd.DataFrame({"gene": names * 2, "sign": ["pos"] * len(names) + ["neg"] * len(names)})
     tables: dict[str, Any] = {
         "params": dict(model.params),
@@ -140,12 +138,11 @@ def to_file(model: RecoveryModel) -> ModelFile:
             }
         ).rename(index=str),
     }
-    if (identity := model.trained.identity) is not None:
-        tables["identity"] = {
-            "genes": identity.genes,
-            "profiles": identity.profiles,
-            "cell_types": identity.cell_types,
-        }
+    for name in _PARTS:
+        if (part := getattr(model.trained, name)) is not None:
+            tables[name] = dict(vars(part))
+    if single := model.trained.single:
+        tables["single"] = {"cell_types": np.array(list(single)), "states": np.array(list(single.values()))}
     if model.trained.draws:
         tables["runs"] = {f"cell_type_{t}": dict(vars(draws)) for t, draws in model.trained.draws.items()}
     return ModelFile(layers.pop("W"), layers, states, features.set_axis(feature_names(names), axis=0), tables)
@@ -178,7 +175,11 @@ def from_file(stored: ModelFile) -> dict[str, Any]:
         types.index(str(name)): str(reason)
         for name, reason in zip(tables["skipped"]["cell_type"], tables["skipped"]["reason"], strict=True)
     }
-    identity = Identity(**{k: np.asarray(v) for k, v in tables["identity"].items()}) if "identity" in tables else None
+    parts = {name: {k: np.asarray(v) for k, v in tables[name].items()} for name in _PARTS if name in tables}
+    identity = Identity(**parts["identity"]) if "identity" in parts else None
+    profiles = Profiles(**parts["profiles"]) if "profiles" in parts else None
+    single = tables.get("single", {"cell_types": (), "states": ()})
+    of_type = {int(t): int(c) for t, c in zip(single["cell_types"], single["states"], strict=True)}
     draws = {
         int(name.rpartition("_")[2]): Draws(**{k: np.asarray(v) for k, v in part.items()})
         for name, part in tables.get("runs", {}).items()
@@ -188,7 +189,7 @@ def from_file(stored: ModelFile) -> dict[str, Any]:
         "genes": genes,
         "type_names": types,
         "state_names": states,
-        "trained": Trained(signatures, identity, skipped, dict(sorted(draws.items()))),
+        "trained": Trained(signatures, identity, skipped, dict(sorted(draws.items())), of_type, profiles),
         "held_out": HeldOut(
             np.arange(len(held)), *(held[name].to_numpy() for name in ("state", "agreement", "margin"))
         ),

@@ -28,9 +28,9 @@ class RecoveryModel:
     Attributes
     ----------
     cell_types
-        Names of the cell types that have signatures.
+        Names of the cell types whose states are known.
     states
-        Names of the states of each of them.
+        Names of the states of each of them. A type with one state has no signature, but a threshold.
     summary
         Table, a row per cell type and state of the training data: ``cell_type, state, n_cells, n_samples``,
         ``n_features`` (0 where the state was not learned) and ``note``, which says why.
@@ -74,14 +74,11 @@ class RecoveryModel:
 
     @property
     def cell_types(self) -> list[str]:
-        return [self.type_names[t] for t in self.trained.signatures]
+        return [self.type_names[t] for t in self.trained.states]
 
     @property
     def states(self) -> dict[str, list[str]]:
-        return {
-            self.type_names[t]: [self.state_names[c] for c in signature.states]
-            for t, signature in self.trained.signatures.items()
-        }
+        return {self.type_names[t]: [self.state_names[c] for c in states] for t, states in self.trained.states.items()}
 
     @property
     def thresholds(self) -> pd.DataFrame:
@@ -123,7 +120,8 @@ class RecoveryModel:
         return self._features(cell_type, "spread")
 
     def _features(self, cell_type: str, what: str) -> pd.DataFrame:
-        _validate.check_has_key(self.states, cell_type, where="model.cell_types", hint=self._why_not(cell_type))
+        known = {self.type_names[t]: None for t in self.trained.signatures}
+        _validate.check_has_key(known, cell_type, where="model.cell_types", hint=self._why_not(cell_type))
         found = self.trained.signatures[self.type_names.index(cell_type)]
         features = _recovery_file.feature_names([self.genes[j] for j in found.genes])
         return pd.DataFrame(getattr(found, what).copy(), index=features, columns=self.states[cell_type])
@@ -131,7 +129,10 @@ class RecoveryModel:
     def _why_not(self, cell_type: object) -> str:
         if cell_type not in self.type_names:
             return ""
-        reason = self.trained.skipped.get(self.type_names.index(str(cell_type)))
+        t = self.type_names.index(str(cell_type))
+        if t in self.trained.single:
+            return f"{cell_type!r} has one state, and so no signature, which is what sets states apart."
+        reason = self.trained.skipped.get(t)
         return f"{cell_type!r} was left out: {reason}." if reason else ""
 
     def write(self, path: str | os.PathLike[str]) -> None:

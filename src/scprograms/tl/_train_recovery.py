@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -57,9 +58,14 @@ def train_recovery(
     Cells that fit no state are told by a score that is calibrated on held-out cells: each labelled cell is recovered by
     a model that was trained without it, without its whole sample where possible. The score of
     :func:`scprograms.tl.recover_states` is the smaller of two ranks among these: how near the cell is to its state, in
-    the space of the differences between states, and how much likelier its profile, not scaled, is under its own cell
-    type than under the best other one. (The share of the largest state, which has been used for it, cannot tell: shares
-    sum to 1 whatever the fit.) The second one needs two cell types or more in ``adata``.
+    the space of the differences between states, and how far the logit of its own cell type is above that of the best
+    other one, in a logistic regression of profiles that are not scaled (cells that are certainly of their type rank
+    alike). The second one needs two cell types in ``adata``. The share of the largest state, which has been used for
+    this, cannot tell: shares sum to 1 whatever the fit.
+
+    A cell type with one state only has no signature. Its cells are in that state or in none, by their distance from its
+    mean profile, in the space of the differences between all cell types and states. They are not scaled within samples,
+    and what sets the other state apart must also differ between some cell types or states of the training.
 
     Parameters
     ----------
@@ -85,7 +91,7 @@ def train_recovery(
         How the ``n_features`` genes are chosen: ``"states"``, by variance between states in units of all variance, or
         ``"variance"``, by the sum of their ranks by variance within samples, as published.
     min_cells
-        States with fewer cells are left out of their cell type. A type needs two states.
+        States with fewer cells are left out of their cell type. One type at least needs two states.
     confidence
         Share of cells in a known state that are to be found in one, from 0.5 to below 1: thresholds are such that
         ``1 - confidence`` of held-out cells are below.
@@ -114,7 +120,7 @@ def train_recovery(
     Warns
     -----
     ProgramsWarning
-        Cells or cell types are left out, or values look like counts.
+        Cells or cell types are left out, a type has one state only, or values look like counts.
 
     See Also
     --------
@@ -212,19 +218,24 @@ def fit_model(
             + "; ".join(f"{types.names[t]!r} has {why}" for t, why in list(trained.skipped.items())[:5])
             + ". Their cells will be 'non-state'."
         )
+    if trained.single:
+        _validate.warn(
+            f"Cell types with one state: {_validate.listing([types.names[t] for t in trained.single])}. Their cells "
+            "are compared with those of training as they are, not scaled within samples: have both from one study."
+        )
     held_out = hold_out(cells.matrix, types.codes, states.codes, samples.codes, n_types, len(states.names), options)
     of_type = types.codes[held_out.cells]
-    kept = np.isin(of_type, list(trained.signatures))
+    kept = np.isin(of_type, list(trained.states))
     held_out = HeldOut(
         np.arange(int(kept.sum())), held_out.state[kept], held_out.agreement[kept], held_out.margin[kept]
     )
     if trained.identity is None:
         _validate.warn(
-            f"adata.obs[{types.key!r}] has no two cell types with enough cells, or values are negative: whether cells "
-            "are of the type that they are said to be will not be checked. Train with other cell types beside it."
+            f"adata.obs[{types.key!r}] has no two cell types with enough cells: whether cells are of the type "
+            "that they are said to be will not be checked. Train with other cell types beside it."
         )
     if runs is None:
-        trained = Trained(trained.signatures, trained.identity, trained.skipped, {})
+        trained = replace(trained, draws={})
     genes, trained = keep_used_genes(genes, trained)
     counts = {"n_obs": len(types.codes), "n_unlabelled": cells.n_unlabelled}
     model = RecoveryModel(
@@ -252,6 +263,8 @@ def _summarize(cells: LabelledCells, trained: Trained, options: TrainingOptions)
             of_state = mine & (states.codes == c)
             learned = signature is not None and c in signature.states
             note = trained.skipped.get(t, "" if learned else f"fewer than {options.min_cells} cells")
+            if trained.single.get(t) == c:
+                note = "the only state: known by its mean profile"
             n_features = 2 * len(signature.genes) if learned and signature is not None else 0
             n_samples = len(np.unique(samples.codes[of_state]))
             rows.append((name, states.names[c], int(of_state.sum()), n_samples, n_features, note))
