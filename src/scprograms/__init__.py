@@ -18,7 +18,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 __all__ = ["ProgramsWarning", "__version__", "datasets", "get", "pl", "pp", "report", "tl"]
 
-_ENGINE = ("accessibility", "factorization", "stats")
+_ENGINE = ("accessibility", "factorization", "nn", "recovery", "stats")
 
 
 def __getattr__(name: str) -> Any:
