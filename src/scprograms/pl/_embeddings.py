@@ -112,7 +112,11 @@ def embedding_comparison(
         ax.spines[["top", "right", "left"]].set_visible(False)
         if "seconds" in metric:
             ax.set_xscale("log")
-            ax.set_xlim(runs[metric].min() / 1.6, runs[metric].max() * 1.6)
+            low, high = runs[metric].min() / 1.6, runs[metric].max() * 1.6
+            ax.set_xlim(low, high)
+            ax.set_xticks(_seconds_between(low, high))
+            ax.minorticks_off()
+            ax.xaxis.set_major_formatter("{x:g}")
         else:  # an interval of few seeds may reach beyond what a score can be
             low, high = runs[metric].min(), runs[metric].max()
             ax.set_xlim(low - 0.12 * (high - low) - 0.02, high + 0.12 * (high - low) + 0.02)
@@ -306,3 +310,11 @@ def _label_colors(levels: Sequence[str], palette: dict[str, str] | None) -> list
     if len(levels) <= 20:
         return [to_hex(colormaps["tab20"](i % 20)) for i in [*range(0, 20, 2), *range(1, 20, 2)][: len(levels)]]
     return [to_hex(colormaps["turbo"](x)) for x in np.linspace(0.03, 0.97, len(levels))]
+
+
+def _seconds_between(low: float, high: float) -> list[float]:
+    """Return up to about four round numbers: powers of ten, and what lies between them on short axes."""
+    leads = (1, 2, 5) if high / low < 16 else (1, 3) if high / low < 160 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [t for power in powers for lead in leads if low <= (t := lead * 10.0**power) <= high]
+    return ticks[:: -(-len(ticks) // 4)] if ticks else [low, high]
