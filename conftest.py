@@ -1,8 +1,9 @@
-"""What cannot be collected or run where torch is not installed."""
+"""What cannot be collected or run where torch is not installed, and tests that can be interrupted."""
 
 from __future__ import annotations
 
 import importlib.util
+import signal
 
 import pytest
 
@@ -10,6 +11,12 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 NEED_TORCH = ("tl.autoencoder(", "tl.encode(")
 
 collect_ignore_glob = [] if HAS_TORCH else ["src/scprograms/nn/*.py"]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C also where a shell began the tests in the background, which ignores it: some tests press it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
