@@ -200,7 +200,7 @@ def main() -> None:
     print(f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(", ".join(f"{name} {number}" for name, number in versions.items()))
     print(f"{' '.join(['python', *sys.argv])}\n")
-    print("| data | k | method | wall s | / NMF | CPU s | error | extra memory / input |")
+    print("| data | k | method | wall s | / NMF | CPU s | error / bound | extra memory / input |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in args.sets:
         X = load(name, args.data)[0]
