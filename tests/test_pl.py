@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 
+import drawn
 import scprograms as scp
 from factorized import CONTROL, add_anova, add_effects, add_enrichment, factorized_screen
 from scprograms import ProgramsWarning, get, pl
@@ -595,9 +596,17 @@ PLOTS = {
     "module_heatmap": pl.module_heatmap,
     "module_map": lambda adata, **k: pl.module_map(one_cell_each(adata), "perturbation", **k),
     "feature_score": pl.feature_score,
+    "recovery_confusion": lambda _, **k: pl.recovery_confusion(drawn.with_states()[0], **k),
+    "recovery_signatures": lambda _, **k: pl.recovery_signatures(drawn.with_states()[1], **k),
+    "state_map": lambda _, **k: pl.state_map(drawn.with_states()[0], key="found", **k),
+    "precision_recall": lambda _, **k: pl.precision_recall(drawn.multiome(), **k),
+    "accessibility_report": lambda _, **k: pl.accessibility_report(drawn.multiome(), **k),
+    "embedding_comparison": lambda _, **k: pl.embedding_comparison(drawn.embedded(), **k),
+    "embedding_maps": lambda _, **k: pl.embedding_maps(drawn.embedded(), "cell_type", "X_a", **k),
+    "training_history": lambda _, **k: pl.training_history(drawn.embedded(), **k),
 }
 ONE_AXES = ["usage_heatmap", "loading_heatmap", "enrichment_dotplot", "convergence", "program_similarity"]
-ONE_AXES += ["effects_dotplot", "volcano", "calibration", "module_map"]
+ONE_AXES += ["effects_dotplot", "volcano", "calibration", "module_map", "precision_recall"]
 each_plot = pytest.mark.parametrize("name", PLOTS)
 
 
