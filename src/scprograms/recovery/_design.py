@@ -78,7 +78,7 @@ def _level(available: NDArray, total: int) -> int:
 
 @dataclass(frozen=True)
 class Moments:
-    """Means and variances of all genes in each stratum."""
+    """Means and variances of all genes in each group of cells."""
 
     means: NDArray
     variances: NDArray
@@ -88,9 +88,16 @@ class Moments:
 
 def stratum_moments(matrix: Matrix, strata: Strata) -> Moments:
     """Return the moments of each gene in each stratum, in double precision."""
-    sizes = strata.sizes.astype(np.float64)[:, None]
-    n = len(strata.of_cell)
-    member = sparse.csr_array((np.ones(n), (strata.of_cell, np.arange(n))), shape=(len(sizes), n))
+    return group_moments(matrix, strata.of_cell, len(strata.sizes))
+
+
+def group_moments(matrix: Matrix, of_cell: NDArray, n_groups: int) -> Moments:
+    """Return the moments of each gene in each group, in double precision; cells of no group (-1) are left out."""
+    if (of_cell < 0).any():
+        matrix, of_cell = matrix[of_cell >= 0], of_cell[of_cell >= 0]
+    sizes = np.bincount(of_cell, minlength=n_groups).astype(np.float64)[:, None]
+    n = len(of_cell)
+    member = sparse.csr_array((np.ones(n), (of_cell, np.arange(n))), shape=(n_groups, n))
     if sparse.issparse(matrix):
         values = sparse.csr_array(matrix, dtype=np.float64)
         means = np.asarray((member @ values).todense()) / sizes
@@ -100,7 +107,7 @@ def stratum_moments(matrix: Matrix, strata: Strata) -> Moments:
     else:
         values = np.asarray(matrix, dtype=np.float64)
         means = (member @ values) / sizes
-        variances = (member @ (values - means[strata.of_cell]) ** 2) / sizes
+        variances = (member @ (values - means[of_cell]) ** 2) / sizes
         detected = np.count_nonzero(values, axis=0)
     variances[variances < 1e-12 * means**2] = 0  # what rounding leaves of equal values
     return Moments(means, variances, detected)

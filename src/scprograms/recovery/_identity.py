@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from ._design import LEAST_CAP, Matrix
+from ._design import LEAST_CAP, Matrix, group_moments
 from ._signature import dense
 
 GENES_PER_TYPE, MOST_PER_PAIR, PAIR_GENES = 5, 10, 60
@@ -64,9 +63,10 @@ def fit_identity(matrix: Matrix, cell_types: NDArray, n_types: int) -> Identity 
     types = np.flatnonzero(sizes >= LEAST_CAP)
     if len(types) < 2:
         return None
-    code = np.where(np.isin(cell_types, types), np.searchsorted(types, np.maximum(cell_types, 0)), len(types))
-    means, variances = group_moments(matrix, code, len(types))
-    genes = _distinct_genes(means, variances.mean(axis=0))
+    code = np.where(np.isin(cell_types, types), np.searchsorted(types, np.maximum(cell_types, 0)), -1)
+    moments = group_moments(matrix, code, len(types))
+    means = moments.means
+    genes = _distinct_genes(means, moments.variances.mean(axis=0))
     if len(genes) < LEAST_GENES:
         return None
     cells = np.concatenate([_some(np.flatnonzero(code == t)) for t in range(len(types))])
@@ -86,20 +86,6 @@ def _some(cells: NDArray) -> NDArray:
     if len(cells) <= MOST_CELLS:
         return cells
     return cells[np.round(np.linspace(0, len(cells) - 1, MOST_CELLS)).astype(np.int64)]
-
-
-def group_moments(matrix: Matrix, of_cell: NDArray, n_groups: int) -> tuple[NDArray, NDArray]:
-    """Return means and variances, groups x genes; cells of the group ``n_groups`` are left out."""
-    kept = np.flatnonzero(of_cell < n_groups)
-    size = np.bincount(of_cell[kept], minlength=n_groups)[:, None]
-    member = sparse.csr_array((np.ones(len(kept)), (of_cell[kept], kept)), (n_groups, len(of_cell)))
-    if sparse.issparse(matrix):
-        values = sparse.csr_array(matrix, dtype=np.float64)
-        sums, squares = (member @ values).toarray(), (member @ values.multiply(values)).toarray()
-    else:
-        values = np.asarray(matrix, dtype=np.float64)
-        sums, squares = member @ values, member @ values**2
-    return sums / size, np.maximum(squares / size - (sums / size) ** 2, 0)
 
 
 def _distinct_genes(means: NDArray, variance: NDArray) -> NDArray:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._design import LEAST_CAP, Matrix
-from ._identity import VARIANCE, group_moments
+from ._design import LEAST_CAP, Matrix, group_moments
+from ._identity import VARIANCE
 from ._signature import dense
 
 LEAST_GENES_IN_ALL, GENES_PER_GROUP = 100, 10
@@ -57,11 +57,12 @@ def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profil
     large = np.flatnonzero((groups >= 0) & (sizes >= LEAST_CAP))
     if len(large) < 3:
         return None
-    position = np.full(len(groups), len(large))
+    position = np.full(len(groups), -1)
     position[large] = np.arange(len(large))
     code = position[of_cell]
-    means, variances = group_moments(matrix, code, len(large))
-    spread = np.sqrt(variances.mean(axis=0) + VARIANCE)
+    moments = group_moments(matrix, code, len(large))
+    means = moments.means
+    spread = np.sqrt(moments.variances.mean(axis=0) + VARIANCE)
     lead = np.abs((means - means.mean(axis=0)) / spread).max(axis=0)
     n_genes = max(LEAST_GENES_IN_ALL, GENES_PER_GROUP * len(large))
     genes = np.sort(np.argsort(-lead, kind="stable")[:n_genes])
@@ -69,7 +70,7 @@ def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profil
     _, size, basis = np.linalg.svd(centered, full_matrices=False)
     share = np.cumsum(size**2) / np.sum(size**2)
     axes = basis[: 1 + int(np.searchsorted(share, EXPLAINED))].T / spread[genes][:, None]
-    inside = np.flatnonzero(code < len(large))
+    inside = np.flatnonzero(code >= 0)
     rest = (dense(matrix[inside], genes) - means[code[inside]][:, genes]) @ axes
     weight = 1 / np.bincount(code[inside])[code[inside]] / len(large)
     within = (rest * weight[:, None]).T @ rest
