@@ -278,3 +278,18 @@ def test_a_single_cell_left_over_is_no_batch_of_its_own():
     sizes = [len(batch) for batch in _batches(np.arange(65), NetworkSettings(batch_size=32))]
     assert sizes == [32, 33]
     assert [len(batch) for batch in _batches(np.arange(66), NetworkSettings(batch_size=32))] == [32, 32, 2]
+
+
+def test_threads_of_torch_are_set_within_a_fit_and_left_as_they_were(multiome):
+    import torch
+
+    X, _, _ = arrays(multiome)
+    before, found = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2):  # what another library has set
+            torch.set_num_threads(n_threads)
+            found.append(fit(multiome, epochs=2, n_jobs=1).predict_proba(X))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found[0], found[1])

@@ -51,7 +51,7 @@ class AccessibilityModel:
         With distances between genes and peaks: a gene at a target peak weighs 1 + so much in the input.
     settings
         Of the network: ``hidden, dropout, normalization, optimizer, learning_rate, weight_decay, averaging, epochs,
-        batch_size, patience, focal_weight, dice_weight, alpha, gamma, device``.
+        batch_size, patience, focal_weight, dice_weight, alpha, gamma, device, n_jobs``.
     random_state
         Seed.
 

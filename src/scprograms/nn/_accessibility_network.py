@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ._accessibility_losses import accessibility_loss
+from ._batches import choose_device, limited_threads
 
 NORM_EPS = 1e-5
 _LEAST_PROBABILITY = 1e-4
@@ -37,6 +38,7 @@ class NetworkSettings:
     alpha: float | None = 0.25
     gamma: float = 2.0
     device: str | None = None
+    n_jobs: int = 1
     random_state: int = 0
 
 
@@ -182,9 +184,9 @@ def train_network(
     from tqdm.auto import tqdm
 
     training, validation = split
-    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(settings.device)
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with limited_threads(settings.n_jobs), torch.random.fork_rng(devices=cuda):
         torch.manual_seed(settings.random_state)
         x, local = rows(training[:1])
         mean = observed[training].mean(axis=0)

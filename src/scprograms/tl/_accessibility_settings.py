@@ -35,6 +35,7 @@ def network_settings(given: Mapping[str, Any]) -> dict[str, Any]:
         "dice_weight": dice,
         "alpha": None if alpha is None else _validate.check_real("alpha", alpha, at_least=0, at_most=1),
         "gamma": _validate.check_real("gamma", given["gamma"], at_least=0),
+        "n_jobs": _validate.check_int("n_jobs", given["n_jobs"], at_least=1),
         "device": None if device is None else _validate.check_name("device", device),
     }
 

@@ -55,6 +55,7 @@ def train_accessibility(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     device: str | None = None,
+    n_jobs: int = 1,
     rna: str = "rna",
     atac: str = "atac",
     key_added: str = "accessibility",
@@ -122,7 +123,9 @@ def train_accessibility(
         Of the focal loss: weight of open entries, and how little easy entries count. ``alpha=None, gamma=0`` is cross
         entropy.
     device
-        Of torch; by default CUDA where there is one, and else the CPU.
+        Of torch; by default a GPU (CUDA or MPS) where there is one, and else the CPU.
+    n_jobs
+        Threads of the CPU for the network. Batches are small: more than one gains little, and changes the last digits.
     rna, atac
         Names of the two modalities.
     key_added
