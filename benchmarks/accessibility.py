@@ -18,7 +18,7 @@ import scprograms as scp
 from scprograms.accessibility import average_precision
 
 MODELS = ("mean", "ridge", "knn", "network")
-PUBLISHED = {"dropout": 0.0, "learning_rate": 1e-3, "averaging": 0.0, "patience": None}
+PUBLISHED = {"hidden": (512, 256), "dropout": 0.0, "learning_rate": 1e-3, "averaging": 0.0, "patience": None}
 SIMULATED = {
     "linear, 2,000 cells x 1,000 genes": {},
     "linear, 5,000 cells x 2,000 genes": {"n_cells": 5000, "n_genes": 2000},
@@ -27,6 +27,10 @@ SIMULATED = {
 }
 NETWORKS = {
     "default": {},
+    "half as wide, 512 and 256": {"hidden": (512, 256)},
+    "no dropout": {"dropout": 0.0},
+    "half of the units dropped": {"dropout": 0.5},
+    "learning rate twice as high": {"learning_rate": 3e-4},
     "as published": PUBLISHED,
     "cross entropy": {"alpha": None, "gamma": 0.0, "dice_weight": 0.0},
     "dice alone": {"focal_weight": 0.0},

@@ -95,3 +95,20 @@ def test_bad_input_is_explained_and_leaves_nothing(arguments, message, files, ca
     assert main(["accessibility", *paths, "-o", str(out), "--quiet"]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_command_has_the_defaults_of_the_verb():
+    import argparse
+    import inspect
+
+    from scprograms.cli._accessibility_parser import add_accessibility
+
+    parser = argparse.ArgumentParser()
+    add_accessibility(parser.add_subparsers())
+    options = vars(parser.parse_args(["accessibility", "train", "a.h5mu", "-o", "out"]))
+    verb = inspect.signature(scp.tl.train_accessibility).parameters
+    shared = set(options) & set(verb) - {"data"}
+    assert {"hidden", "dropout", "learning_rate", "epochs", "batch_size", "n_genes", "n_peaks"} <= shared
+    for name in shared:
+        given, default = options[name], verb[name].default
+        assert (tuple(given) if isinstance(given, list) else given) == default, name

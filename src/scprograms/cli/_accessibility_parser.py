@@ -59,12 +59,12 @@ def _add_train(own: Any) -> None:
                         "lie to a peak: the distance at which weights have fallen to 1/e, such as 50000")  # fmt: skip
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--hidden", type=_count, nargs="+", default=[512, 256], metavar="WIDTH", help="default: 512 256"
+        "--hidden", type=_count, nargs="+", default=[1024, 512], metavar="WIDTH", help="default: 1024 512"
     )
-    network.add_argument("--dropout", type=_not_negative, default=0.5, help="default: 0.5")
+    network.add_argument("--dropout", type=_not_negative, default=0.3, help="default: 0.3")
     network.add_argument("--normalization", choices=("batch", "layer"), help="of hidden layers (default: none)")
     network.add_argument("--optimizer", choices=("rmsprop", "adam"), default="rmsprop", help="default: rmsprop")
-    network.add_argument("--learning-rate", type=_positive, default=3e-4, help="default: 0.0003")
+    network.add_argument("--learning-rate", type=_positive, default=1.5e-4, help="default: 0.00015")
     network.add_argument("--epochs", type=_count, default=50, metavar="N", help="default: 50")
     network.add_argument("--batch-size", type=_count, default=32, metavar="N", help="default: 32")
     network.add_argument("--focal-weight", type=_not_negative, default=1.0, help="of the focal loss (default: 1)")
