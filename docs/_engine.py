@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-from typing import TYPE_CHECKING
+import ast
+from itertools import pairwise
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
+SOURCES = Path(__file__).parents[1] / "src" / "scprograms"
 
 PAGES = {
     "stats": (
@@ -15,15 +14,51 @@ PAGES = {
         "What the verbs of `scp.tl` call. Rows are cells and columns are programs; groups and strata are integer "
         "codes, -1 for cells to leave out. Tables of results are classes; functions return them.",
     ),
+    "recovery": (
+        "States of cells, on arrays",
+        "What {func}`scprograms.tl.train_recovery` and {func}`scprograms.tl.recover_states` call. Rows are cells and "
+        "columns are genes, log-normalised, dense or CSR; cell types, states and samples are integer codes from 0, -1 "
+        "where unknown. The guide explains [the method](../guide/recovery.md).",
+    ),
+    "nn": (
+        "Networks, on arrays",
+        'The one part that needs torch: `pip install "scprograms[deep]"`. {func}`scprograms.tl.autoencoder` is the '
+        "same on AnnData; the network that predicts accessibility belongs to "
+        "{class}`scprograms.accessibility.AccessibilityModel`.",
+    ),
 }
 
 
+def public_names(package: str) -> list[str]:
+    """Return ``__all__`` of a package without importing it, for not everything can be imported everywhere."""
+    tree = ast.parse((SOURCES / package / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
+            return [name for name in ast.literal_eval(node.value) if not name.startswith("_")]
+    return []
+
+
+def kind(name: str) -> int:
+    """Return 0 for a function, 1 for a class or an alias of types, and 2 for a constant, by how it is spelled."""
+    return 2 if name.isupper() else int(name[0].isupper())
+
+
+def constant_doc(package: str, name: str) -> str:
+    """Return the string below the assignment of a constant or an alias, wherever in the package that is."""
+    for path in sorted((SOURCES / package).glob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for node, after in pairwise(body):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            if any(getattr(target, "id", None) == name for target in targets):
+                is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                return str(after.value.value) if is_text else ""
+    return ""
+
+
 def page(package: str) -> str:
-    """Return the page of an engine package in MyST Markdown, functions first."""
+    """Return the page of an engine package in MyST Markdown: functions, then classes, then constants."""
     title, text = PAGES[package]
-    module = importlib.import_module(f"scprograms.{package}")
-    names = [name for name in module.__all__ if callable(getattr(module, name))]
-    names = sorted(names, key=lambda name: (inspect.isclass(getattr(module, name)), name.lower()))
+    names = sorted(public_names(package), key=lambda name: (kind(name), name.lower()))
     head = [
         f"# {title}: `scprograms.{package}`",
         "",

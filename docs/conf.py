@@ -1,12 +1,13 @@
 """Sphinx configuration. Build with ``python -m sphinx -W -n docs docs/_build/html``; no network is needed.
 
 What can go stale is made while the site is built: the gallery (``_gallery.py``) is drawn, the page of benchmarks is
-made from ``benchmarks/README.md`` (``_benchmarks.py``), tests on arrays are listed (``_engine.py``), and at the end
-links are followed (``_links.py``).
+made from ``benchmarks/README.md`` (``_benchmarks.py``), packages of the engine are listed (``_engine.py``), and at the
+end links are followed (``_links.py``). ``_html.py`` draws formulas.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ sys.path[:0] = [str(ROOT / "src"), str(DOCS)]
 import _benchmarks  # noqa: E402
 import _engine  # noqa: E402
 import _gallery  # noqa: E402
+import _html  # noqa: E402
 import _links  # noqa: E402
 
 import scprograms  # noqa: E402
@@ -50,7 +52,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_autodoc_typehints",
     "sphinx_copybutton",
@@ -63,6 +64,7 @@ templates_path = ["_templates"]
 nb_execution_mode = "off"
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+html_math_renderer = "mathml"  # of _html.py: the default fetches a program from the network
 
 
 def _short_types(annotation, config=None) -> str | None:
@@ -89,6 +91,8 @@ typehints_formatter = _short_types
 suppress_warnings = ["config.cache"]  # a function among the settings
 always_use_bars_union = True
 copybutton_prompt_text = ">>> "
+python_maximum_signature_line_length = 88  # a longer one has a line per parameter
+autodoc_mock_imports = [] if importlib.util.find_spec("torch") else ["torch"]  # to read the docstrings of networks
 
 # Links to the documentation of other projects need their inventories from the network, and a failed download fails a
 # build with -W. So they are made where a network is certain: on Read the Docs, or with SCPROGRAMS_DOCS_ONLINE=1.
@@ -99,8 +103,6 @@ nitpick_ignore_regex = [
     ("py:data", r"Ellipsis"),
     # What an argument must have, for type checkers; the docstring says it in words.
     ("py:class", r"scprograms\.\w+\._\w+\.Has\w+"),
-    # Parts of the engine that are not listed, within models that are.
-    ("py:class", r"scprograms\.recovery\..*"),
 ]
 if ONLINE:
     extensions.append("sphinx.ext.intersphinx")
@@ -129,6 +131,7 @@ html_theme = "sphinx_book_theme"
 html_title = "scprograms"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_persistent": [],
     "show_navbar_depth": 1,
@@ -139,14 +142,16 @@ html_theme_options = {
 
 def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG001
     """Prepare what napoleon would make unreadable."""
-    if app.env.docname == "api" or app.env.docname.startswith(
-        "engine/"
-    ):  # the footnotes of first sentences are on other pages
+    package, _, short = name.removeprefix("scprograms.").partition(".")
+    if what == "data":  # a constant has the docstring of its type
+        lines[:] = [*_engine.constant_doc(package, short).splitlines(), ""]
+    if app.env.docname == "api" or app.env.docname.startswith("engine/"):
+        # The footnotes of first sentences are on other pages.
         lines[:] = [re.sub(r" ?\[\d+\]_", "", line) for line in lines]
-    elif name.startswith("scprograms.pl.") and (drawn := name.rpartition(".")[2]) in PICTURES:
+    elif package == "pl" and short in PICTURES:
         end = lines.index("") if "" in lines else len(lines)
-        alt = f"What pl.{drawn} draws on simulated data"
-        picture = [f".. image:: /gallery/{drawn}.png", f"   :alt: {alt}", "   :class: picture"]
+        alt = f"What pl.{short} draws on simulated data"
+        picture = [f".. image:: /gallery/{short}.png", f"   :alt: {alt}", "   :class: picture"]
         lines[end:end] = ["", *picture, "", "How it was drawn: :doc:`/gallery/index`."]
     if what == "class" and "Attributes" in lines:  # a list of names, in place of a heading for each and for its type
         start = lines.index("Attributes")
@@ -157,6 +162,30 @@ def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG0
             names, colon, kind = lines[i].partition(" : ")
             if re.fullmatch(r"\w+(, \w+)*", names) and lines[i + 1].startswith(" "):
                 lines[i] = ", ".join(f"``{name}``" for name in names.split(", ")) + colon + kind
+    if "Returns" in lines:
+        _keep_prose(lines, lines.index("Returns") + 2)
+    if what in {"attribute", "data", "property"} and lines:
+        lines[0] = f"{PROSE}: {lines[0]}"
+
+
+PROSE = "RETURNED"
+
+
+def _keep_prose(lines: list[str], start: int) -> None:
+    """Indent a section that napoleon would read as ``name : type``, line by line; terms of its list stand apart."""
+    rules = [i for i in range(start, len(lines)) if lines[i] and set(lines[i]) == {"-"}]
+    stop = rules[0] - 1 if rules else len(lines)
+    prose = [PROSE]
+    for i in range(start, stop):
+        is_term = i + 1 < stop and lines[i][:1].strip() and lines[i + 1].startswith(" ")
+        if is_term and lines[i - 1] and not lines[i - 1].startswith(" "):
+            prose.append("")
+        prose.append(f"    {lines[i]}" if lines[i] else "")
+    lines[start:stop] = prose
+
+
+def _after_napoleon(app, what, name, obj, options, lines) -> None:  # noqa: ARG001
+    lines[:] = [re.sub(rf"\*?\b{PROSE}\b\*?( -- )?", "", line) for line in lines if line != f":type: {PROSE}"]
 
 
 def _follow_links(app, exception) -> None:
@@ -167,5 +196,7 @@ def _follow_links(app, exception) -> None:
 
 
 def setup(app) -> None:
+    _html.setup(app)
     app.connect("autodoc-process-docstring", _tidy_docstring, priority=400)
+    app.connect("autodoc-process-docstring", _after_napoleon, priority=600)
     app.connect("build-finished", _follow_links)

@@ -189,6 +189,19 @@ def test_without_replicates_cells_are_tested_with_a_caution(files, tmp_path, cap
     assert "Does the test hold?" not in page
 
 
+def test_without_a_control_groups_are_compared_with_the_rest(files, tmp_path):
+    argv = ["run", str(files / "screen.h5ad"), "--groupby", "cell_type", "-k", "6", "-o", str(tmp_path), "--quiet"]
+    assert main(argv) == 0
+    adata = ad.read_h5ad(tmp_path / "programs.h5ad")
+    assert set(get.effects(adata, "cell_type")["perturbation"]) == set(adata.obs["cell_type"])
+    assert adata.uns["semi_nmf"]["effects_params"]["cell_type"]["versus"] == "rest"
+    page = html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "groups of cell_type, compared with all other cells" in page
+    assert "scp.tl.perturbation_effects(adata, 'cell_type', versus=\"rest\", random_state=0)" in page
+    assert "control=None" not in page
+    assert ", None" not in page
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_few_control_guides_are_noted(files, tmp_path, capsys):
     adata = ad.read_h5ad(files / "screen.h5ad")
@@ -406,7 +419,10 @@ BAD = {
     "out is a file": (["{run}", "-o", "{files}/sets.gmt"], "is a file, not a folder"),
     "out in a file": (["{run}", "-o", "{files}/sets.gmt/out"], "is a file, not a folder"),
     "no command": ([], "required"),
-    "no control": (["run", "x.h5ad", "--groupby", "y"], "--control"),
+    "centred on no control": (
+        ["run", "{files}/screen.h5ad", "--groupby", "cell_type", "--center", "control"],
+        "--center control needs --control",
+    ),
 }
 
 

@@ -7,6 +7,8 @@ import importlib
 import inspect
 import json
 import re
+import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -15,8 +17,13 @@ import pytest
 import scprograms
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+import _benchmarks  # noqa: E402
+import _engine  # noqa: E402
+
 SUBPACKAGES = [name for name in scprograms.__all__ if inspect.ismodule(getattr(scprograms, name))]
 MODULES = [*SUBPACKAGES, "factorization", "accessibility"]
+"""Listed in docs/api.md by hand; docs/_engine.py lists the other packages of the engine as a whole."""
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WRITTEN += sorted((ROOT / "docs/guide").glob("*.md"))
@@ -44,6 +51,33 @@ def test_the_api_docs_list_each_name_once_and_those_of_the_package_itself():
     assert own == {name for name in listed if "." not in name}
 
 
+def packages_of_the_source() -> set[str]:
+    """Return every package whose ``__init__`` offers names, so that a new one cannot be forgotten."""
+    folders = [path.parent.name for path in (ROOT / "src/scprograms").glob("[a-z]*/__init__.py")]
+    return {name for name in folders if _engine.public_names(name)}
+
+
+def test_every_package_with_public_names_has_a_page():
+    with_own_parser = {"cli"}
+    assert packages_of_the_source() - with_own_parser == {*MODULES, *_engine.PAGES}
+
+
+@pytest.mark.parametrize("package", _engine.PAGES)
+def test_pages_of_the_engine_list_every_public_name(package):
+    names = _engine.public_names(package)
+    shown = re.findall(rf"^   {package}\.(\w+)$", _engine.page(package), flags=re.MULTILINE)
+    assert sorted(shown) == sorted(names) != []
+    if package != "nn":  # which needs torch
+        assert sorted(names) == sorted(importlib.import_module(f"scprograms.{package}").__all__)
+
+
+def test_constants_say_what_they_are():
+    constants = [(p, n) for p in packages_of_the_source() for n in _engine.public_names(p) if _engine.kind(n) == 2]
+    assert ("recovery", "REASONS") in constants
+    own = [(p, n) for p, n in constants if not inspect.isclass(getattr(importlib.import_module(f"scprograms.{p}"), n))]
+    assert [f"{p}.{n}" for p, n in own if not _engine.constant_doc(p, n)] == []
+
+
 def test_the_changelog_page_includes_the_changelog():
     page = (ROOT / "docs/changelog.md").read_text(encoding="utf-8")
     (included,) = re.findall(r"```\{include\} (\S+)", page)
@@ -58,7 +92,7 @@ def in_toctrees(page: str) -> set[str]:
 
 def test_pages_of_the_site_are_linked():
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
-    made_by_the_build = {"gallery/index", "benchmarks/index", "engine/stats"}
+    made_by_the_build = {"gallery/index", "benchmarks/index", *(f"engine/{package}" for package in _engine.PAGES)}
     assert in_toctrees("docs/index.md") == pages | made_by_the_build
     assert in_toctrees("docs/guide.md") == {f"guide/{path.stem}" for path in (ROOT / "docs/guide").glob("*.md")}
     patterns = in_toctrees("docs/tutorials.md")
@@ -84,9 +118,36 @@ def test_links_between_pages_lead_somewhere(page):
 def test_sources_of_docstrings_are_among_the_references():
     page = (ROOT / "docs/references.md").read_text(encoding="utf-8").lower()
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
-    cited = {doi.rstrip(".,;").lower() for doi in re.findall(r"https://doi\.org/([^\s),`>\"]+)", code)}
+    cited = {doi.rstrip(".,;:").lower() for doi in re.findall(r"https://doi\.org/([^\s),`>\"]+)", code)}
     assert len(cited) > 20
     assert sorted(doi for doi in cited if f"https://doi.org/{doi}" not in page) == []
+
+
+def test_references_have_a_year_and_a_doi_that_looks_like_one():
+    page = (ROOT / "docs/references.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^: (.*?)(?=\n\n|\n: |\Z)", page, flags=re.DOTALL | re.MULTILINE)
+    assert len(entries) > 50
+    without_doi = ("Okabe & Ito (2008)", "Kingma & Welling (2014)", "Platt (1999)")
+    for entry in entries:
+        assert re.match(r"[A-Z][\w ,.&'-]+ \((19|20)\d\d\)\. ", entry), entry
+        if not entry.startswith(without_doi):
+            ((shown, linked),) = re.findall(r"\[doi:(\S+)\]\(https://doi\.org/(\S+)\)", entry)
+            assert shown == linked
+            assert re.fullmatch(r"10\.\d{4,5}/\S+[\w]", shown), shown
+
+
+def test_papers_of_docstrings_are_among_the_references():
+    page = (ROOT / "docs/references.md").read_text(encoding="utf-8")
+    named = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        named |= set(
+            re.findall(
+                r"\b([A-Z][a-z]+)(?: et al\.|(?:, [A-Z]\w+)*,? (?:&|and) [A-Z]\w+)? \(?((?:19|20)\d\d)\)",
+                path.read_text(),
+            )
+        )
+    assert len(named) > 30
+    assert sorted(f"{who} {year}" for who, year in named if not re.search(rf"{who}\b[^()]*\({year}\)", page)) == []
 
 
 def test_validation_names_tests_that_exist():
@@ -95,6 +156,85 @@ def test_validation_names_tests_that_exist():
     assert len(named) > 20
     missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / "tests" / file).read_text()]
     assert missing == []
+
+
+def measured(script: str, column: int, *first: str) -> float:
+    """Return a number of benchmarks/README.md: of the first row of a script's tables that begins with these cells."""
+    part = _benchmarks.section(_benchmarks.RESULTS.read_text(encoding="utf-8"), script)
+    for table in _benchmarks.tables(part):
+        rows = table[(table.iloc[:, : len(first)] == list(first)).all(axis=1)]
+        if len(rows):
+            return float(_benchmarks.numbers(rows.iloc[:, column]).iloc[0])
+    msg = f"{script} has no row {first}"
+    raise LookupError(msg)
+
+
+QUALITY, LEVEL, REAL = "quality.py", "calibration.py", "effects.py"
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence", "figures"),
+    [
+        (
+            "methods",
+            "for cell types is {:.2f} for semi-NMF and {:.2f} for scikit-learn's NMF; "
+            "on the screen of Kang et al. {:.2f} and {:.2f}.",
+            [
+                (QUALITY, 3, "pbmc3k", "20", "scprograms"),
+                (QUALITY, 3, "pbmc3k", "20", "scikit-learn NMF"),
+                (QUALITY, 3, "kang", "20", "scprograms"),
+                (QUALITY, 3, "kang", "20", "scikit-learn NMF"),
+            ],
+        ),
+        (
+            "methods",
+            "come back with a cosine of {:.2f}, those of semi-NMF with {:.2f}.",
+            [(QUALITY, 6, "pbmc3k", "30", "scikit-learn NMF"), (QUALITY, 6, "pbmc3k", "30", "scprograms")],
+        ),
+        (
+            "methods",
+            "with an AUROC of {:.2f}, against {:.2f} by NMF",
+            [(QUALITY, 4, "papalexi", "20", "scprograms"), (QUALITY, 4, "papalexi", "20", "scikit-learn NMF")],
+        ),
+        (
+            "tests",
+            "analysis of variance calls {:.0%} of the programs at p ≤ 0.05, "
+            "that on ranks {:.0%}, the replicate test {:.0%}.",
+            [(LEVEL, 2, "guides 0.6 %", test) for test in ("anova", "rank_anova", "replicate")],
+        ),
+        (
+            "tests",
+            "analysis of variance calls {:.0%}, permutation within batches {:.0%}.",
+            [(LEVEL, 2, "batches", "anova"), (LEVEL, 2, "batches", "permutation, batch")],
+        ),
+        (
+            "tests",
+            "calls up to {:.0%}, and {:.1%} at 0.001.",
+            [(LEVEL, column, "97 % zeros, unequal", "anova") for column in (2, 3)],
+        ),
+        (
+            "tests",
+            "lambda (below) is {:.2f} (0.51 to 1.34) with cells as the unit, and {:.2f} (0.62 to 1.39) with guides.",
+            [(REAL, 1, "guides split, cells permuted"), (REAL, 1, "guides as replicates")],
+        ),
+    ],
+)
+def test_numbers_of_the_guide_are_those_that_were_measured(page, sentence, figures):
+    text = " ".join((ROOT / f"docs/guide/{page}.md").read_text(encoding="utf-8").replace("’", "'").split())
+    said = sentence.format(*(measured(*figure) for figure in figures)).replace("%", " %")
+    assert said in text
+
+
+def test_what_the_entry_for_the_registry_says_is_true():
+    entry = (ROOT / ".github/scverse-meta.yaml").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    said = dict(re.findall(r"^(\w+): *(.*)$", entry, flags=re.MULTILINE))
+    assert (said["name"], said["license"], said["language"]) == (project["name"], project["license"], "Python")
+    assert ".[test]" in said["test_command"]
+    assert "test" in project["optional-dependencies"]
+    assert 1 <= len(re.findall(r"^  - ", entry, flags=re.MULTILINE)) <= 10, "tags"
+    if "urls" not in project:  # nothing is claimed of what does not exist yet
+        assert not {"project_home", "documentation_home", "install", "contact"} & set(said)
 
 
 def test_there_is_a_tutorial():

@@ -130,10 +130,9 @@ def test_pictures_are_saved_and_returned(adata, tmp_path):
 
 
 def test_many_modules_have_colors_of_their_own():
-    from scprograms.pl._module_colors import _color
+    from scprograms.pl._palette import category_colors
 
-    colors = [_color(i) for i in range(60)]
-    assert len(set(colors)) == 60
+    assert len(set(category_colors([f"program_{i}" for i in range(60)]).values())) == 60
 
 
 # --- BED files -----------------------------------------------------------------------------------------------------

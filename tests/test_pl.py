@@ -251,7 +251,7 @@ def test_only_the_largest_groups_are_named_where_there_is_no_room():
     assert 2 < len(names) < 50
     assert "target_7 (control)" in names
     assert sizes[[name for name in names if "control)" not in name]].min() >= sizes.iloc[len(names) + 1]
-    assert f"the {len(names)} largest of 50 groups are named" in ax.get_title()
+    assert f"The {len(names)} largest of 50 groups are named" in ax.get_title(loc="left")
 
 
 def test_usage_heatmap_leaves_out_unlabelled_cells_and_says_so(adata):  # row 53
@@ -259,7 +259,7 @@ def test_usage_heatmap_leaves_out_unlabelled_cells_and_says_so(adata):  # row 53
     with pytest.warns(ProgramsWarning, match="missing for 5 of 240 cells"):
         ax = pl.usage_heatmap(adata, "perturbation", show=False)
     assert ax.images[0].get_array().shape == (235, 4)
-    assert ax.get_title().startswith("235 cells")
+    assert ax.get_title(loc="left").startswith("Usage of programs in 235 cells")
 
 
 def test_usage_heatmap_draws_one_group_and_chosen_programs(adata):  # row 49: no error, there is nothing to compare
@@ -305,7 +305,7 @@ def test_boxes_are_the_quartiles_in_the_order_asked_for(adata, order):
     panels = pl.program_boxplot(adata, "perturbation", control=CONTROL, order=order, show=False)
     assert len(panels) == 4
     for ax, program in zip(panels, get.usages(adata), strict=True):
-        assert ax.get_title() == program  # not tested: no q
+        assert ax.get_title(loc="left") == program  # not tested: no q
         groups = get.usages(adata)[program].astype(float).groupby(adata.obs["perturbation"].astype(str))
         boxes = drawn_boxes(ax)
         assert boxes.index[0] == CONTROL
@@ -326,11 +326,18 @@ def test_control_is_marked(adata):
     assert [tick.get_fontweight() for tick in ax.get_xticklabels()] == ["bold"] + ["normal"] * 5
     faces = artist(ax, "boxes").get_facecolor()
     np.testing.assert_allclose(faces[0], mpl.colors.to_rgba("#7f7f7f"))
-    assert (faces[1:] == faces[1]).all()
-    assert not np.allclose(faces[0], faces[1])
+    assert len(np.unique(faces, axis=0)) == len(faces)
     dashed = next(line for line in ax.lines if line.get_linestyle() == "--")
     assert dashed.get_ydata()[0] == drawn_boxes(ax)["median"].iloc[0]
     assert CONTROL in fig.texts[0].get_text()
+
+
+def test_many_boxes_have_one_colour():
+    adata = factorized_screen(n_cells=600, n_groups=30)
+    (ax,) = pl.program_boxplot(adata, "perturbation", control=CONTROL, programs="program_0", show=False)
+    faces = artist(ax, "boxes").get_facecolor()
+    assert (faces[1:] == faces[1]).all()
+    assert not np.allclose(faces[0], faces[1])
 
 
 def test_boxes_have_the_palette(adata):
@@ -344,13 +351,13 @@ def test_boxes_have_the_palette(adata):
 def test_titles_carry_q_and_the_most_different_come_first(adata):
     add_anova(adata)
     panels = pl.program_boxplot(adata, "perturbation", n_top=3, show=False)
-    assert [ax.get_title() for ax in panels] == [
+    assert [ax.get_title(loc="left") for ax in panels] == [
         "program_3  (q < 1e-300)",
         "program_2  (q = 0.002)",
         "program_1  (q = 0.02)",
     ]
     panels = pl.program_boxplot(adata, "perturbation", n_top=None, show=False)
-    assert panels[-1].get_title() == "program_0  (q not defined)"
+    assert panels[-1].get_title(loc="left") == "program_0  (q not defined)"
     assert len(panels) == 4
 
 
@@ -516,12 +523,12 @@ def test_size_legend_and_colour_bar_are_to_scale_and_named(adata):
     add_enrichment(adata)
     ax = pl.enrichment_dotplot(adata, show=False)
     dots, legend = artist(ax, "dots"), ax.get_legend()
-    assert "adjusted p" in legend.get_title().get_text()
+    assert legend.get_title().get_text().endswith("q")
     stored = get.enrichment(adata, max_q=0.05)
-    scale = dots.get_sizes().max() / -np.log10(stored["q"].min())
+    scale = dots.get_sizes().max() / min(10, -np.log10(stored["q"].min()))
     assert len(legend.legend_handles) >= 2
     for handle, text in zip(legend.legend_handles, legend.get_texts(), strict=True):
-        assert handle.get_markersize() ** 2 == pytest.approx(scale * float(text.get_text()))
+        assert handle.get_markersize() ** 2 == pytest.approx(scale * float(text.get_text().removeprefix("≥ ")))
     assert ax.child_axes[0].get_ylabel() == "combined score"
 
 
@@ -686,6 +693,39 @@ def test_png_pdf_and_svg_are_saved(tested, name, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@each_plot
+def test_every_picture_speaks_the_same_language(tested, name):
+    fig = PLOTS[name](tested, show=False, return_fig=True)
+    fig.canvas.draw()
+    panels = fig.axes
+    titles = [text for ax in panels for text in (ax.title, ax._right_title) if text.get_text()]
+    assert titles == []  # all titles are at the left
+    assert any(ax.get_title(loc="left") for ax in panels) or fig.texts
+    assert {ax._left_title.get_fontsize() for ax in panels if ax.get_title(loc="left")} <= {9.0}
+    names = [text for ax in panels for text in (ax.xaxis.label, ax.yaxis.label) if text.get_text()]
+    assert {text.get_fontsize() for text in names} <= {7.0, 8.0, 9.0}
+    for text in (text.get_text() for text in names):
+        assert text[:1].islower() or text[:2] == "PR" or not text[:1].isalpha(), text
+    maps = {
+        image.get_cmap().name
+        for ax in fig.axes
+        for image in [*ax.images, *ax.collections]
+        if image.get_array() is not None
+    }
+    assert maps <= {"RdBu_r", "viridis", "viridis_r", "magma_r", "Blues", "from_list"}
+
+
+@each_plot
+def test_nothing_is_cut_off_where_a_figure_is_saved_as_it_is(tested, name):
+    fig = PLOTS[name](tested, show=False, return_fig=True)
+    fig.canvas.draw()
+    box, (width, height) = fig.get_tightbbox(), fig.get_size_inches()
+    assert box.x0 >= -0.02, "left"
+    assert box.y0 >= -0.02, "bottom"
+    assert box.x1 <= width + 0.02, "right"
+    assert box.y1 <= height + 0.02, "top"
+
+
 def test_a_failing_save_leaves_the_old_file(tested, tmp_path, monkeypatch):  # rows 81, 82
     path = tmp_path / "figure.png"
     path.write_bytes(b"old")
@@ -707,6 +747,8 @@ def test_bad_paths_are_explained(tested, tmp_path):
         pl.convergence(tested, save=tmp_path / "figure.txt")
     with pytest.raises(FileNotFoundError, match=r"the folder .* does not exist"):
         pl.convergence(tested, save=tmp_path / "missing" / "figure.png")
+    with pytest.raises(TypeError, match=r"save=True is a bool; pass the path of a file, such as 'figure\.png'"):
+        pl.convergence(tested, save=True)
     assert plt.get_fignums() == []
 
 

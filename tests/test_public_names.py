@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,13 @@ import scprograms
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
+import _engine  # noqa: E402
 import _gallery  # noqa: E402
 import _links  # noqa: E402
 
 PACKAGES = [name for name in scprograms.__all__ if inspect.ismodule(getattr(scprograms, name))]
 """Verbs and what stands on them. Of the engine, the packages below are public as well."""
-ENGINE = ["factorization", "stats", "accessibility"]
+ENGINE = ["factorization", "accessibility", *_engine.PAGES]
 NOT_EVIDENCE = {Path(__file__).name, "test_architecture.py", "test_docs.py"}
 """Tests that go over all names mention none of them on purpose."""
 
@@ -29,6 +31,8 @@ NOT_EVIDENCE = {Path(__file__).name, "test_architecture.py", "test_docs.py"}
 def public_names() -> dict[str, object]:
     found: dict[str, object] = {"ProgramsWarning": scprograms.ProgramsWarning}
     for package in [*PACKAGES, *ENGINE]:
+        if package == "nn" and find_spec("torch") is None:
+            continue
         module = importlib.import_module(f"scprograms.{package}")
         found |= {f"{package}.{name}": getattr(module, name) for name in module.__all__}
     return found
@@ -82,10 +86,29 @@ def test_is_documented(name):
     assert len(doc) > 15, f"{name} has no docstring"
 
 
+def arguments_described(doc: str) -> set[str]:
+    """Return the names in the section Parameters of a docstring."""
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", doc, flags=re.DOTALL | re.MULTILINE)
+    lines = re.findall(r"^(\*{0,2}\w[\w, *]*)$", section[1], flags=re.MULTILINE) if section else []
+    return {name.strip(" *") for line in lines for name in line.split(",")}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_describes_every_argument(name):
+    taken = set(inspect.signature(CALLED[name]).parameters)
+    assert taken - arguments_described(inspect.getdoc(CALLED[name]) or "") == set()
+
+
+@pytest.mark.parametrize("name", [name for name, thing in NAMES.items() if dataclasses.is_dataclass(thing)])
+def test_describes_every_field(name):
+    source, doc = inspect.getsource(NAMES[name]), inspect.getdoc(NAMES[name]) or ""
+    fields = [field.name for field in dataclasses.fields(NAMES[name])]
+    below = [field for field in fields if re.search(rf'^    {field}: [^\n]+\n    """', source, flags=re.MULTILINE)]
+    assert [field for field in fields if field not in below and not re.search(rf"^{field}$", doc, re.MULTILINE)] == []
+
+
 @pytest.mark.parametrize("name", CALLED)
 def test_has_an_example(name):
-    if name.startswith("accessibility.") and inspect.isfunction(CALLED[name]):
-        return  # parts of AccessibilityModel, which has one
     doc = inspect.getdoc(CALLED[name]) or ""
     assert "Examples\n--------\n" in doc, f"{name} has no section Examples"
     assert ">>> " in doc.partition("Examples\n--------\n")[2]

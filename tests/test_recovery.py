@@ -497,6 +497,11 @@ def test_missing_labels_are_left_out_with_a_count(screen):
         train_on(train)
 
 
+def test_cell_types_are_no_states_of_themselves(screen):
+    with pytest.raises(ValueError, match=r"both 'cell_type'.*adata\.obs\['all'\] = 'all'"):
+        scp.tl.train_recovery(screen[0], "cell_type", "cell_type")
+
+
 def test_one_state_is_refused(screen):
     train = screen[0].copy()
     train.obs["state"] = "resting"

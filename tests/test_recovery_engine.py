@@ -24,6 +24,7 @@ from scprograms.recovery import (
     hold_out,
     identity_margin,
     lower_bound,
+    match_states,
     posneg,
     profile_distance,
     rank_in,
@@ -575,3 +576,21 @@ def test_agreement_is_one_sided_and_within_the_span_of_the_states():
     np.testing.assert_allclose(agreement(Z, signed, own), [1, 0, 1, 1, 1, 1 - math.sqrt(2) / length], atol=1e-12)
     assert np.isnan(agreement(Z[:1], signed, np.array([-1]))).all()
     assert agreement(Z[:1], np.ones((4, 3)), np.array([0])).tolist() == [0]  # states that are all alike
+
+
+def test_matching_against_training_is_a_least_squares_problem_per_cell():
+    rng = np.random.default_rng(3)
+    states, samples = np.tile([0, 1, 2], 60), np.repeat([0, 1], 90)
+    X = rng.normal(2, 1, (180, 24)) + 2 * np.eye(3)[states].repeat(8, axis=1)
+    signature = draw_runs(X, samples, states, TrainingOptions(n_runs=3)).signature(20)
+    present = np.ones(len(signature.genes), dtype=bool)
+    present[[0, 5]] = False  # two genes were not measured in the new cells
+    values, rows = X[:, signature.genes[present]], np.concatenate([present, present])
+    own, shares, near = match_states(values, samples, signature, present, loss="frobenius", reference="training")
+    for i in range(0, 180, 7):
+        z = np.clip((values[i] - signature.center[present]) / signature.scale[present], -10, 10)
+        usage = optimize.nnls(signature.W[rows], np.concatenate([z.clip(0), (-z).clip(0)]))[0]
+        np.testing.assert_allclose(shares[i], usage / usage.sum(), atol=1e-6)
+        assert own[i] == usage.argmax()
+    assert (own == states).mean() > 0.95
+    assert near.max() <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import signal
@@ -181,7 +182,7 @@ def test_small_groups_are_never_the_strongest():
 
 
 @pytest.mark.parametrize(
-    ("q", "text"), [(0.0, "< 1e-300"), (3.14159e-45, "3e-45"), (0.012345, "0.012"), (np.nan, "–"), (1.0, "1")]
+    ("q", "text"), [(0.0, "< 1e-300"), (3.14159e-45, "3.1e-45"), (0.012345, "0.012"), (np.nan, "–"), (1.0, "1")]
 )
 def test_q_values_are_short(q, text):
     assert format_q(q) == text
@@ -256,6 +257,31 @@ def test_page_refuses_effects_against_something_else(screen, tmp_path):
     del adata.uns["semi_nmf"]["effects"]
     with pytest.raises(KeyError, match="perturbation_effects"):
         write_page(adata, tmp_path)
+
+
+def test_page_needs_its_folder(screen, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"the folder '.*nowhere' does not exist\. Make it first"):
+        report.write_html(screen, "perturbation", tmp_path / "nowhere" / "report.html", control=CONTROL)
+
+
+def test_page_without_a_control(screen, tmp_path):
+    adata = screen.copy()
+    path = tmp_path / "report.html"
+    with pytest.raises(ValueError, match="versus='rest'"):
+        report.write_html(adata, "perturbation", path, pictures=[])
+    tl.perturbation_effects(adata, "perturbation", versus="rest", n_jobs=1)
+    report.write_html(adata, "perturbation", path, pictures=[])
+    page = Page(path.read_text(encoding="utf-8"))
+    assert f"{adata.obs['perturbation'].nunique()} groups of perturbation, compared with all other cells" in page.html
+    assert "mean usage to all other cells" in page.html
+    code = html.unescape(page.html)
+    assert re.search(r"scp.tl.perturbation_effects\(adata, 'perturbation', [^)]*versus='rest'", code)
+    assert "scp.report.write_html(adata, 'perturbation', \"report.html\")" in code
+    pictures = report.write_figures(adata, "perturbation", tmp_path / "figures", formats=("png",))
+    told = {picture.name: picture.caption for picture in pictures}
+    assert "mean usage to all other cells" in told["effects_dotplot"]
+    assert "Cells are sorted by perturbation and" in told["usage_heatmap"]
+    assert not any("None" in caption for caption in told.values())
 
 
 def test_page_shows_calibration_and_names(screen, tmp_path):
@@ -456,3 +482,74 @@ def test_import_is_light():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
     heavy = {"scanpy", "matplotlib.pyplot", "xlsxwriter", "jinja2", "gseapy", "seaborn", "torch"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_excel_can_be_filtered_and_read(screen, tmp_path):
+    path = tmp_path / "programs.xlsx"
+    report.write_excel(screen, "perturbation", path)
+    for sheet in openpyxl.load_workbook(path):
+        assert sheet.freeze_panes == "B2", sheet.title
+        assert sheet.auto_filter.ref == sheet.dimensions, sheet.title
+        for column in sheet.columns:
+            width = sheet.column_dimensions[column[0].column_letter].width
+            assert len(str(column[0].value)) + 3 <= width <= 61, (sheet.title, column[0].value)
+    effects = openpyxl.load_workbook(path)["Perturbation Effects"]
+    titles = [cell.value for cell in effects[1]]
+    forms = {title: effects.cell(2, 1 + at).number_format for at, title in enumerate(titles)}
+    assert forms["q"] == forms["p"] == "0.00E+00"
+    assert forms["n_cells"] == "#,##0"
+    assert forms["effect"] in ("0.000", "0.00E+00")
+    parameters = openpyxl.load_workbook(path)["Parameters"]
+    found = {row[0].value: row[1].value for row in parameters.iter_rows(min_row=2)}
+    assert isinstance(found["rows of 'W_ANOVA'"], int)  # a number, not its text
+
+
+def test_code_on_the_page_makes_the_same_tables(tmp_path):
+    import scprograms as scp
+
+    adata = factorized_screen(n_cells=300)
+    fresh = adata.copy()
+    X = np.abs(adata.X if isinstance(adata.X, np.ndarray) else adata.X.toarray()) + 0.1
+    for each in (adata, fresh):
+        each.X = X.astype(np.float32)
+        number = each.obs.groupby("perturbation", observed=True).cumcount() % 6
+        each.obs["guide"] = [f"{group}_{i}" for group, i in zip(each.obs["perturbation"], number, strict=True)]
+    tl.semi_nmf(adata, 3, l1=0.05, random_state=7)
+    tl.program_anova(adata, "perturbation", method="replicate", replicate="guide")
+    tl.perturbation_effects(adata, "perturbation", CONTROL, replicate="guide")
+    tl.calibrate(adata, "perturbation", CONTROL, replicate="guide", n_splits=4, group_size=2)
+    page = write_page(adata, tmp_path)
+    assert "The code that made it" in page.html
+    code = html.unescape(re.search(r"<pre>(.*?)</pre>", page.html, re.DOTALL)[1])
+    code = code.partition("\n\nscp.report")[0]
+    exec(code, {"adata": fresh})
+    pd.testing.assert_frame_equal(get.anova(fresh, "perturbation"), get.anova(adata, "perturbation"))
+    pd.testing.assert_frame_equal(get.effects(fresh, "perturbation"), get.effects(adata, "perturbation"))
+    one, two = (get.calibration(each, "perturbation", what="summary") for each in (fresh, adata))
+    pd.testing.assert_frame_equal(one, two)
+    assert f"scprograms {scp.__version__}" in page.html
+
+
+def test_captions_say_test_unit_number_and_what_q_means(screen, tmp_path):
+    adata = screen.copy()
+    add_guides(adata)
+    adata.uns["semi_nmf"]["anova"]["perturbation"]["method"] = "replicate"
+    pictures = report.write_figures(adata, "perturbation", tmp_path, control=CONTROL, formats=())
+    captions = {picture.name: picture.caption for picture in pictures}
+    n = int(get.effects(adata, "perturbation")["p"].notna().sum())
+    assert f"{n:,} tests" in captions["effects_dotplot"]
+    assert "the unit is the guide, not the cell" in captions["effects_dotplot"]
+    assert "the unit is the guide, not the cell" in captions["program_boxplot"]
+    assert "3 programs tested" in captions["program_boxplot"]
+    assert "the unit is the gene" in captions["enrichment_dotplot"]
+    assert f"{len(get.enrichment(adata)):,} tests" in captions["enrichment_dotplot"]
+    for name in ("effects_dotplot", "program_boxplot", "enrichment_dotplot"):
+        assert "q is the p-value adjusted for the number of tests" in captions[name]
+    for name in set(captions) - {
+        "effects_dotplot",
+        "program_boxplot",
+        "enrichment_dotplot",
+        "calibration",
+        "convergence",
+    }:
+        assert "o test is involved" in captions[name], name

@@ -198,6 +198,18 @@ def test_gene_names_must_be_unique_where_genes_are_looked_up_row_39(adata):
 # --- reading a factorization ---------------------------------------------------------------------------------------
 
 
+def test_a_missing_column_suggests_the_nearest_name_and_the_call():
+    adata = AnnData(np.ones((3, 2)), obs={"cell_type": ["a", "b", "b"]})
+    with pytest.raises(KeyError, match=r"'Celltype' is not in adata\.obs\. There: .*Did you mean 'cell_type'\?"):
+        _store.read_labels(adata, "Celltype")
+    with pytest.raises(KeyError, match=r"There: 'cell_type'\.[\"']$"):
+        _store.read_labels(adata, "perturbation")
+    with pytest.raises(KeyError, match=r"Call sc\.pp\.highly_variable_genes\(adata\) first"):
+        _store.read_gene_mask(adata, "highly_variable")
+    with pytest.raises(KeyError, match=r"There: none\.[\"']$"):
+        _store.read_gene_mask(adata, "hvg")
+
+
 @pytest.mark.parametrize("reader", [_store.read_fit, _store.read_usages, _store.read_loadings, _store.read_model])
 def test_an_unknown_key_names_those_that_exist_and_the_call_row_36(reader, adata):
     adata.uns["neighbors"] = {"params": {}}

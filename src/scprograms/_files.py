@@ -35,6 +35,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     older file at ``path`` as it was, and nothing else behind; a killed process leaves a hidden ``.part`` file.
     """
     path = Path(path)
+    check_folder(path)
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part{path.suffix}")
     try:
         yield part
@@ -42,6 +43,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise unless the folder that a file is to lie in exists."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        msg = f"{str(path)!r} cannot be written: the folder {str(folder)!r} does not exist. Make it first."
+        raise FileNotFoundError(msg)
 
 
 def flush_to_disk(path: Path) -> None:

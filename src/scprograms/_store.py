@@ -105,7 +105,8 @@ def read_gene_mask(adata: AnnData, mask_var: object) -> np.ndarray | None:
     if mask_var is None:
         return None
     if isinstance(mask_var, str):
-        check_has_key(adata.var, mask_var, where="adata.var")
+        hint = "Call sc.pp.highly_variable_genes(adata) first." if mask_var == "highly_variable" else ""
+        check_has_key(adata.var, mask_var, where="adata.var", hint=hint)
         where, mask = f"adata.var[{mask_var!r}]", adata.var[mask_var].to_numpy()
     else:
         where, mask = "mask_var", np.asarray(mask_var)
@@ -188,10 +189,9 @@ def read_fit(adata: AnnData, key: str) -> Mapping[str, Any]:
     """Return ``.uns[key]`` of a factorization."""
     check_adata(adata)
     if key not in keys_of(adata):
-        msg = (
-            f"There is no factorization under key={key!r}. There: {listing(keys_of(adata))}. "
-            "Make one with scp.tl.semi_nmf(adata, key_added=...)."
-        )
+        verb = "consensus" if key.endswith(f"_{_keys.CONSENSUS}") else "semi_nmf"
+        call = f"Make one with scp.tl.{verb}(adata, ...)."
+        msg = f"There is no factorization under key={key!r}. There: {listing(keys_of(adata))}. {call}"
         raise KeyError(msg)
     return adata.uns[key]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import numbers
 import warnings
@@ -84,8 +85,11 @@ def check_has_key(mapping: Mapping[str, Any], key: object, *, where: str, hint: 
         msg = f"A key of {where} is a single string, but got {key!r} ({type(key).__name__})."
         raise TypeError(msg)
     if key not in mapping:
-        msg = f"{key!r} is not in {where}. There: {listing(mapping)}." + (f" {hint}" if hint else "")
-        raise KeyError(msg)
+        names = {name.casefold(): name for name in mapping if isinstance(name, str)}
+        near = difflib.get_close_matches(key.casefold(), names, n=1, cutoff=0.8)
+        hints = [f"Did you mean {names[near[0]]!r}?"] if near else []
+        hints += [hint] if hint else []
+        raise KeyError(" ".join([f"{key!r} is not in {where}. There: {listing(mapping)}.", *hints]))
 
 
 def load_tables(adata: Any) -> None:

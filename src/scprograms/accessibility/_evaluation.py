@@ -19,14 +19,20 @@ _INTERVAL = (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Tables of one test."""
+    """Tables of one test; :func:`scprograms.get.accessibility` says their columns."""
 
     models: pd.DataFrame
+    """A row per model: PR-AUC with its interval, what it gains over the mean of each peak, calibration."""
     peaks: pd.DataFrame
+    """A row per peak: how often it is open, and the PR-AUC of each model."""
     cells: pd.DataFrame
+    """A row per cell, with the same columns."""
     calibration: pd.DataFrame
+    """A row per model and bin of the predicted probability."""
     confusion: pd.DataFrame
+    """A row per model: calls from its threshold on."""
     curves: pd.DataFrame
+    """Points of precision over recall of each model."""
 
 
 def fisher_test(table: np.ndarray) -> dict[str, float]:
@@ -40,6 +46,12 @@ def fisher_test(table: np.ndarray) -> dict[str, float]:
     Returns
     -------
     ``odds_ratio``, ``p``, and ``log10_p``: the decimal logarithm of the one-sided p-value, which does not underflow.
+
+    Examples
+    --------
+    >>> from scprograms.accessibility import fisher_test
+    >>> fisher_test([[8, 2], [1, 5]])["odds_ratio"]
+    20.0
     """
     counts = np.asarray(table, dtype=np.int64)
     (tn, fp), (fn, tp) = counts.tolist()
@@ -69,10 +81,30 @@ def _log10_at_least(tp: int, total: int, positive: int, called: int) -> float:
 
 
 def odds_ratio_within_peaks(observed: np.ndarray, called: np.ndarray) -> float:
-    """Return the Mantel-Haenszel odds ratio over peaks: how far calls tell the cells of a peak apart.
+    """Return the Mantel-Haenszel odds ratio [1]_ over peaks: how far calls tell the cells of a peak apart.
 
     Peaks that are called in all cells or in none add nothing, so the mean of each peak, which odds over all entries
     flatter, has no such ratio: NaN.
+
+    Parameters
+    ----------
+    observed
+        Cells x peaks, boolean: which entries are accessible.
+    called
+        Cells x peaks, boolean: which entries are predicted to be.
+
+    References
+    ----------
+    .. [1] Mantel & Haenszel (1959), J. Natl. Cancer Inst. 22:719, https://doi.org/10.1093/jnci/22.4.719
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import odds_ratio_within_peaks
+    >>> observed = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=bool)
+    >>> called = np.array([[1, 0], [0, 1], [0, 0], [1, 1]], dtype=bool)
+    >>> odds_ratio_within_peaks(observed, called)
+    5.0
     """
     y, c = np.asarray(observed, dtype=bool), np.asarray(called, dtype=bool)
     agree = np.sum(y & c, axis=0) * np.sum(~y & ~c, axis=0)
@@ -126,6 +158,23 @@ def evaluate(
         Resamples of the cells, for intervals.
     random_state
         Seed of the resamples.
+
+    Returns
+    -------
+    Tables of models, peaks, cells, calibration, calls and curves.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import evaluate
+    >>> rng = np.random.default_rng(0)
+    >>> truth = rng.random((200, 5))
+    >>> open_ = rng.random((200, 5)) < truth
+    >>> mean = np.tile(open_.mean(axis=0), (200, 1))
+    >>> cutoff = {"mean": 0.5, "oracle": 0.5}
+    >>> found = evaluate(open_, {"mean": mean, "oracle": truth}, thresholds=cutoff, training_mean=mean[0])
+    >>> found.models["gain"].gt(0).to_dict()
+    {'mean': False, 'oracle': True}
     """
     y = np.asarray(observed, dtype=bool)
     scores = dict(probabilities)

@@ -11,7 +11,21 @@ from scipy.sparse.linalg import LinearOperator, svds
 
 
 def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance (of the population) of each column, in float64."""
+    """Return mean and variance (of the population) of each column, in float64.
+
+    Parameters
+    ----------
+    X
+        Cells x genes, array or sparse; sparse matrices stay sparse.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import moments
+    >>> mean, variance = moments(np.array([[1.0, 0.0], [3.0, 0.0]]))
+    >>> mean.tolist(), variance.tolist()
+    ([2.0, 0.0], [1.0, 0.0])
+    """
     n = X.shape[0]
     if not sparse.issparse(X):
         values = np.asarray(X, dtype=np.float64)
@@ -28,7 +42,22 @@ def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def most_variable(variance: np.ndarray, n: int) -> np.ndarray:
-    """Return the indices, ascending, of the ``n`` columns of the largest variance; never of those without any."""
+    """Return the indices, ascending, of the ``n`` columns of the largest variance; never of those without any.
+
+    Parameters
+    ----------
+    variance
+        Of each column.
+    n
+        How many columns, at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import most_variable
+    >>> most_variable(np.array([0.1, 5.0, 0.0, 2.0]), 2).tolist()
+    [1, 3]
+    """
     order = np.argsort(-variance, kind="stable")[:n]
     return np.sort(order[variance[order] > 0])
 

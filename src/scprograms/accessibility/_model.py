@@ -72,7 +72,8 @@ class AccessibilityModel:
 
     References
     ----------
-    Breiman et al. (1984), Classification and regression trees: the rule of one standard error.
+    Breiman et al. (1984), Classification and regression trees, https://doi.org/10.1201/9781315139470: the rule of one
+    standard error.
 
     Examples
     --------

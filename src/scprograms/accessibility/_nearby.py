@@ -26,6 +26,15 @@ def distance_weights(genes: pd.DataFrame, peaks: pd.DataFrame, *, scale: float) 
         A row per peak: ``chrom, start, end``. The distance is that to the nearest base of the peak.
     scale
         Distance in base pairs at which the weight has fallen to 1/e.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from scprograms.accessibility import distance_weights
+    >>> genes = pd.DataFrame({"chrom": ["chr1", "chr2"], "position": [5000, 5000]})
+    >>> peaks = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [4900, 6000], "end": [5100, 6500]})
+    >>> distance_weights(genes, peaks, scale=1000).toarray().round(2).tolist()
+    [[1.0, 0.37], [0.0, 0.0]]
     """
     rows, columns, values = [], [], []
     position = genes["position"].to_numpy(dtype=float)

@@ -102,6 +102,14 @@ def average_precision(observed: np.ndarray, scores: np.ndarray) -> float:
         Cells x peaks, which entries are accessible.
     scores
         Cells x peaks, higher where accessibility is more likely.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import average_precision
+    >>> observed = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
+    >>> average_precision(observed, np.array([[0.9, 0.1], [0.8, 0.7], [0.2, 0.3]]))
+    1.0
     """
     return Ranking(observed, scores).average_precision()
 
@@ -115,6 +123,14 @@ def untied_precision(observed: np.ndarray, scores: np.ndarray) -> float:
         Cells x peaks, which entries are accessible.
     scores
         Cells x peaks, higher where accessibility is more likely.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import untied_precision
+    >>> observed = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
+    >>> round(untied_precision(observed, np.full((3, 2), 0.5)), 2)
+    0.65
     """
     return Ranking(observed, scores).untied_precision()
 
@@ -128,6 +144,14 @@ def average_precision_of_columns(observed: np.ndarray, scores: np.ndarray) -> np
         Cells x peaks, or peaks x cells, which entries are accessible.
     scores
         Of the same shape, higher where accessibility is more likely.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.accessibility import average_precision_of_columns
+    >>> observed = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
+    >>> average_precision_of_columns(observed, np.array([[0.9, 0.9], [0.8, 0.7], [0.2, 0.3]])).tolist()
+    [1.0, 0.5]
     """
     columns = zip(np.asarray(observed).T, np.asarray(scores).T, strict=True)
     return np.array([Ranking(y[:, None], s[:, None]).average_precision() if y.any() else np.nan for y, s in columns])
@@ -148,7 +172,7 @@ def chance_precision(n_open: np.ndarray, n: int) -> np.ndarray:
     References
     ----------
     Bestgen (2015), Exact expected average precision of the random baseline for system evaluation, Prague Bulletin of
-    Mathematical Linguistics 103:131.
+    Mathematical Linguistics 103:131, https://doi.org/10.1515/pralin-2015-0007
     """
     k = np.asarray(n_open, dtype=float)
     harmonic = float(np.sum(1 / np.arange(1, n + 1)))

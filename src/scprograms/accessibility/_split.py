@@ -15,8 +15,11 @@ class Split:
     """Indices of cells, ascending and disjoint."""
 
     train: np.ndarray
+    """Cells to fit on."""
     validation: np.ndarray
+    """Cells to choose the model, its settings and the threshold on."""
     test: np.ndarray
+    """Cells to test on, and for nothing else."""
 
     def labels(self, n_cells: int) -> np.ndarray:
         """Return the name of the part of each cell, "" for cells in none."""
@@ -60,6 +63,13 @@ def split_cells(
     ------
     ValueError
         There are too few cells or groups.
+
+    Examples
+    --------
+    >>> from scprograms.accessibility import split_cells
+    >>> split = split_cells(100)
+    >>> len(split.train), len(split.validation), len(split.test)
+    (72, 8, 20)
     """
     rng = np.random.default_rng(random_state)
     if groups is None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms import datasets, get
+from scprograms.pl._figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZE
 from scprograms.report._figures import Picture, save_picture
 from scprograms.report._format import NOTHING, format_difference, format_q
 
@@ -187,13 +188,15 @@ def _correlation_picture(
     image = ax.imshow(correlations[:, order], cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     ax.set_xticks(range(len(found)), [found[column] for column in order], rotation=90, fontsize=7)
     ax.set_yticks(range(len(planted)), planted, fontsize=7)
-    ax.set_xlabel("found program", fontsize=8)
-    ax.set_ylabel("planted program", fontsize=8)
+    ax.set_xlabel("found program", fontsize=LABEL_SIZE)
+    ax.set_ylabel("planted program", fontsize=LABEL_SIZE)
+    ax.set_title("Planted and found programs", fontsize=TITLE_SIZE, loc="left")
     bar = fig.colorbar(image, ax=ax, shrink=0.6)
-    bar.set_label("correlation of usages", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    bar.set_label("correlation of usages", fontsize=TICK_SIZE)
+    bar.ax.tick_params(labelsize=SMALL_SIZE)
     caption = (
         "Pearson correlation over the cells between the usage of each planted program (rows) and of each found one "
-        "(columns, in the order of their matches): a red diagonal means that every program was found once."
+        "(columns, in the order of their matches): a red diagonal means that every program was found once. "
+        "The unit is the cell; no test is involved."
     )
     return save_picture(fig, folder, name="recovery", title="Planted and found programs", caption=caption)

@@ -18,6 +18,7 @@ from ._analysis import results_folder
 from ._embed_input import LABEL, add_labels, read_data
 from ._h5ad import write_h5ad
 from ._journal import InputError, Journal, explained, peak_memory_gib
+from ._pictures import add_umap
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -141,12 +142,10 @@ def _score(adata: AnnData, label: str | None, options: Namespace, stage: Path, j
 
 
 def _draw(adata: AnnData, label: str | None, options: Namespace, folder: Path) -> None:
-    import scanpy as sc
-
     fig: Any = pl.training_history(adata, key=KEY, show=False, return_fig=True)
     save_picture(fig, folder, name="loss", title="Loss", caption="")
-    sc.pp.neighbors(adata, use_rep=f"X_{KEY}", random_state=options.random_state)
-    sc.tl.umap(adata, random_state=options.random_state)
+    if not add_umap(adata, f"X_{KEY}", random_state=options.random_state):
+        return
     shown = adata
     if label is None:
         label = "cells"

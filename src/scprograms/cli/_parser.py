@@ -56,7 +56,8 @@ def _add_run(commands: Any) -> None:
     run.add_argument("screen", metavar="SCREEN.h5ad", type=Path, help="cells x genes; raw counts are best (with --lazy "
                      "a zarr store as well)")  # fmt: skip
     run.add_argument("--groupby", required=True, metavar="COLUMN", help="column of .obs with the perturbations")
-    run.add_argument("--control", required=True, metavar="LEVEL", help="its level for control cells")
+    run.add_argument("--control", metavar="LEVEL", help="its level for control cells; without one, each group is "
+                     "compared with all other cells")  # fmt: skip
     run.add_argument("--layer", metavar="NAME", help="layer to use instead of .X")
     run.add_argument("--lazy", action="store_true", help="leave the matrix on disk and read it in chunks of cells, for "
                      "screens that do not fit in memory; the result is written without the matrix")  # fmt: skip

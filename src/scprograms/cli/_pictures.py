@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scprograms._keys import Slots
+from scprograms._validate import warn
+from scprograms.pl._figure import LABEL_SIZE, TITLE_SIZE, name_axes, set_title
+from scprograms.pl._palette import CYCLE, WITHOUT, group_colors
 from scprograms.report._figures import Picture, save_picture
 
 if TYPE_CHECKING:
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
+_AT_MOST_EXACT = 30_000
+"""Cells whose neighbours are searched exactly."""
 _MEASURES = {
     "total_counts": "counts per cell",
     "n_genes_by_counts": "genes per cell",
@@ -32,18 +37,32 @@ def qc_picture(adata: AnnData, folder: Path) -> list[Picture]:
     fig, panels = plt.subplots(1, len(shown), figsize=(2.9 * len(shown), 2.4), layout="constrained", squeeze=False)
     for ax, name in zip(panels[0], shown, strict=True):
         values = adata.obs[name].to_numpy(dtype=float)
-        ax.hist(values, bins=60, color="#56B4E9", rasterized=True)
+        ax.hist(values, bins=60, color=CYCLE[4], rasterized=True)
         middle = float(adata.obs[name].median())
         ax.axvline(middle, color="black", linewidth=1)
-        ax.set_xlabel(_MEASURES[name], fontsize=8)
-        ax.set_title(f"median {middle:,.4g}", fontsize=8)
-        ax.tick_params(labelsize=7)
-        ax.spines[["top", "right"]].set_visible(False)
-    panels[0, 0].set_ylabel("cells", fontsize=8)
+        name_axes(ax, _MEASURES[name])
+        set_title(ax, f"Median {middle:,.4g}")
+    panels[0, 0].set_ylabel("cells", fontsize=LABEL_SIZE)
     caption = (
-        f"Distribution over the {adata.n_obs:,} cells that were kept; the line is the median. No test is involved."
+        f"Distribution over the {adata.n_obs:,} cells that were kept; the line is the median. The unit is the cell; "
+        "no test is involved."
     )
     return [save_picture(fig, folder, name="quality_control", title="Quality control", caption=caption)]
+
+
+def add_umap(adata: AnnData, use_rep: str, *, random_state: int) -> bool:
+    """Add a UMAP; say False, with a warning, where another package fails: a map is not worth a whole run."""
+    import scanpy as sc
+
+    # The exact search is fast enough for these, and does not depend on a package for approximate ones.
+    exact = {"transformer": "sklearn"} if adata.n_obs <= _AT_MOST_EXACT else {}
+    try:
+        sc.pp.neighbors(adata, use_rep=use_rep, random_state=random_state, **exact)
+        sc.tl.umap(adata, random_state=random_state)
+    except Exception as error:  # noqa: BLE001
+        warn(f"The map of the cells could not be made ({type(error).__name__}: {error}). Everything else is there.")
+        return False
+    return True
 
 
 def umap_picture(adata: AnnData, options: Namespace, folder: Path, *, key: str) -> list[Picture]:
@@ -51,13 +70,29 @@ def umap_picture(adata: AnnData, options: Namespace, folder: Path, *, key: str) 
     import scanpy as sc
     from matplotlib import pyplot as plt
 
-    sc.pp.neighbors(adata, use_rep=Slots(key).usages, random_state=options.random_state)
-    sc.tl.umap(adata, random_state=options.random_state)
+    if not add_umap(adata, Slots(key).usages, random_state=options.random_state):
+        return []
     fig, panels = plt.subplots(2, 1, figsize=(6, 10), layout="constrained")
     for ax, color in zip(panels, (options.groupby, Slots(key).program), strict=True):
-        sc.pl.umap(adata, color=color, ax=ax, show=False, legend_fontsize=6)
+        control = options.control if color == options.groupby else None
+        # Categories without a cell are not drawn, but scanpy asks for a colour of each.
+        palette = dict.fromkeys(map(str, adata.obs[color].astype("category").cat.categories), WITHOUT)
+        sc.pl.umap(
+            adata,
+            color=color,
+            palette=palette | group_colors(adata, color, control=control),
+            ax=ax,
+            show=False,
+            title="",
+            legend_fontsize=6,
+        )
+        by = options.groupby if color == options.groupby else "the program that they use most"
+        ax.set_title(f"Cells by {by}", fontsize=TITLE_SIZE, loc="left")
+        ax.set_xlabel("UMAP 1", fontsize=LABEL_SIZE)
+        ax.set_ylabel("UMAP 2", fontsize=LABEL_SIZE)
     caption = (
         f"Cells by their usages of all programs (UMAP of the 15 nearest neighbours), coloured by {options.groupby} and "
-        "by the program that a cell uses most. Distances between far groups mean nothing. No test is involved."
+        "by the program that a cell uses most. Distances between far groups mean nothing. The unit is the cell; "
+        "no test is involved."
     )
     return [save_picture(fig, folder, name="umap", title="Map of the cells", caption=caption)]

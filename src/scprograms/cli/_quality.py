@@ -106,12 +106,15 @@ def _as_boolean(column: pd.Series, name: str) -> np.ndarray:
 
 
 def check_control(adata: AnnData, options: Namespace, *, after: str = "") -> None:
-    """Raise unless there are control cells and something to compare them with."""
+    """Raise unless there are control cells, where a control is named, and something to compare with."""
     with explained():
         groups = get.labels(adata, options.groupby).cat.categories
-    if options.control not in groups:
+    if options.control is None and options.center == "control":
+        msg = "--center control needs --control, the level of the control cells."
+        raise InputError(msg)
+    if options.control is not None and options.control not in groups:
         msg = f"--control={options.control!r} is no level of {options.groupby!r}{after}. There: {listing(groups)}."
         raise InputError(msg)
     if len(groups) < 2:
-        msg = f"{options.groupby!r} has no level but {options.control!r}{after}: there is nothing to compare."
+        msg = f"{options.groupby!r} has no level but {groups[0]!r}{after}: there is nothing to compare."
         raise InputError(msg)

@@ -56,8 +56,10 @@ def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
         lines.append(f"sc.pp.highly_variable_genes(adata, {which})")
     lines += ["", f"scp.tl.semi_nmf(adata, {', '.join(_fit_arguments(options, chosen))})"]
     design = _design(options)
+    against = ', versus="rest"' if control is None else f", {control!r}"
+    marked = "" if control is None else f", control={control!r}"
     lines.append(f"scp.tl.program_anova(adata, {groupby!r}{_anova_design(options)})")
-    lines.append(f"scp.tl.perturbation_effects(adata, {groupby!r}, {control!r}{design})")
+    lines.append(f"scp.tl.perturbation_effects(adata, {groupby!r}{against}{design})")
     if chosen["calibrated"]:
         lines.append(f"scp.tl.calibrate(adata, {groupby!r}, {control!r}{design})")
     if chosen["n_genes"] is not None:
@@ -71,7 +73,7 @@ def notebook_code(options: Namespace, chosen: Mapping[str, Any]) -> str:
         "",
         f"scp.get.anova(adata, {groupby!r})",
         f"scp.get.effects(adata, {groupby!r})",
-        f"scp.pl.program_boxplot(adata, {groupby!r}, control={control!r})",
+        f"scp.pl.program_boxplot(adata, {groupby!r}{marked})",
         f"scp.pl.effects_dotplot(adata, {groupby!r}{', names=True' if chosen['n_genes'] is not None else ''})",
     ]
     if chosen["calibrated"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from scprograms import get, tl
 from scprograms._validate import ProgramsWarning
@@ -59,9 +59,10 @@ def test_programs(adata: AnnData, options: Namespace, journal: Journal) -> None:
 
 
 def test_effects(adata: AnnData, options: Namespace, journal: Journal) -> None:
-    """Compare every perturbation with the control in every program."""
+    """Compare every perturbation with the control in every program, or with all other cells where there is none."""
+    versus: Literal["rest", "control"] = "rest" if options.control is None else "control"
     with explained(), _told_once():
-        tl.perturbation_effects(adata, options.groupby, options.control, key=KEY, **_design(options))
+        tl.perturbation_effects(adata, options.groupby, options.control, key=KEY, versus=versus, **_design(options))
     table = get.effects(adata, options.groupby, key=KEY)
     found = table[table["q"] <= MAX_Q]
     how = "by permutation of the labels of cells"
@@ -70,8 +71,8 @@ def test_effects(adata: AnnData, options: Namespace, journal: Journal) -> None:
     if options.strata:
         how += f" within {enumerate_names(options.strata)}"
     journal.say(
-        f"Compared every perturbation with {options.control} in every program {how}: {len(found):,} of "
-        f"{int(table['p'].notna().sum()):,} effects have q ≤ {MAX_Q:g}, of "
+        f"Compared every perturbation with {options.control or 'all other cells'} in every program {how}: "
+        f"{len(found):,} of {int(table['p'].notna().sum()):,} effects have q ≤ {MAX_Q:g}, of "
         f"{plural(found['perturbation'].nunique(), 'perturbation')} on {plural(found['program'].nunique(), 'program')}."
     )
     untested = int(table["p"].isna().sum())
@@ -83,7 +84,7 @@ def test_effects(adata: AnnData, options: Namespace, journal: Journal) -> None:
 
 def calibrate(adata: AnnData, options: Namespace, journal: Journal) -> bool:
     """Run the test of effects on control guides in random groups; return whether that was possible."""
-    if options.replicate is None:
+    if options.replicate is None or options.control is None:
         return False
     try:
         tl.calibrate(adata, options.groupby, options.control, key=KEY, **_design(options))

@@ -74,8 +74,9 @@ def norman_2019(*, path: str | os.PathLike[str] | None = None) -> AnnData:
 
     References
     ----------
-    Norman et al. (2019), Science 365:786, doi:10.1126/science.aax4438. Peidli et al. (2024), scPerturb, Nature Methods
-    21:531, doi:10.1038/s41592-023-02144-y.
+    Norman et al. (2019), Science 365:786, https://doi.org/10.1126/science.aax4438
+
+    Peidli et al. (2024), scPerturb, Nature Methods 21:531, https://doi.org/10.1038/s41592-023-02144-y
 
     Examples
     --------
@@ -110,8 +111,9 @@ def replogle_2022_k562_essential(*, path: str | os.PathLike[str] | None = None) 
 
     References
     ----------
-    Replogle et al. (2022), Cell 185:2559, doi:10.1016/j.cell.2022.05.013. Peidli et al. (2024), scPerturb, Nature
-    Methods 21:531, doi:10.1038/s41592-023-02144-y.
+    Replogle et al. (2022), Cell 185:2559, https://doi.org/10.1016/j.cell.2022.05.013
+
+    Peidli et al. (2024), scPerturb, Nature Methods 21:531, https://doi.org/10.1038/s41592-023-02144-y
 
     Examples
     --------
@@ -147,8 +149,9 @@ def papalexi_2021(*, path: str | os.PathLike[str] | None = None) -> AnnData:
 
     References
     ----------
-    Papalexi et al. (2021), Nature Genetics 53:322, doi:10.1038/s41588-021-00778-2. Peidli et al. (2024), scPerturb,
-    Nature Methods 21:531, doi:10.1038/s41592-023-02144-y.
+    Papalexi et al. (2021), Nature Genetics 53:322, https://doi.org/10.1038/s41588-021-00778-2
+
+    Peidli et al. (2024), scPerturb, Nature Methods 21:531, https://doi.org/10.1038/s41592-023-02144-y
 
     Examples
     --------

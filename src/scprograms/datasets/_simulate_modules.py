@@ -45,7 +45,7 @@ def simulate_modules(
 
     .. math::
 
-        \text{counts}_{ij} \sim \text{NB}\big(c\, a_j\, ((H w_j)_i + b),\ \phi\big),
+        \text{counts}_{ij} \sim \text{NB}\left(c\, a_j\, ((H w_j)_i + b),\ \phi\right),
 
     and c such that the asked share of all counts is not zero.
 

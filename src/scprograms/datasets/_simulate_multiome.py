@@ -42,7 +42,7 @@ def simulate_multiome(
 
     .. math::
 
-        p_{ij} = \text{logit}^{-1}\big(b_j + \gamma\,((z_i v_j) + \lambda\, (z_{i k_j}^2 - 1))\big),
+        p_{ij} = \text{logit}^{-1}\left(b_j + \gamma\,((z_i v_j) + \lambda\, (z_{i k_j}^2 - 1))\right),
 
     independently given the states. No prediction can rank entries better than p itself: its PR-AUC is that of the
     oracle. Every peak lies close to the start of a gene that reads the same states as the peak does.

@@ -200,6 +200,17 @@ def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, N
     Runs are taken at equal distances, so many that their programs are ``at_most`` (but two runs at least). Programs of
     one consensus program follow each other.
 
+    Parameters
+    ----------
+    consensus
+        What :func:`consensus_programs` returned.
+    at_most
+        How many programs to take, m.
+
+    Returns
+    -------
+    Cosines, m x m, and for each of the m programs its run and the index of its consensus program.
+
     Examples
     --------
     >>> import numpy as np

@@ -85,7 +85,8 @@ class Moments:
 
         References
         ----------
-        .. [1] Chan, Golub & LeVeque (1979), Technical Report STAN-CS-79-773
+        .. [1] Chan, Golub & LeVeque (1983), The American Statistician 37:242,
+           https://doi.org/10.1080/00031305.1983.10483115
         """
         n, between = self.n + other.n, other.mean - self.mean
         share = other.n / max(n, 1)

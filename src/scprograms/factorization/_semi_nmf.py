@@ -20,6 +20,7 @@ from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
 
 Init = Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"]
+"""Where a fit of :class:`scprograms.factorization.SemiNMF` starts."""
 
 
 class SemiNMF(ProgramEstimator):

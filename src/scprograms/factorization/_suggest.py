@@ -16,18 +16,29 @@ class RankCurves:
     """What was found for each number of programs; NaN where it was not asked for."""
 
     ranks: list[int]
+    """Numbers of programs that were tried, n."""
     error: NDArray
+    """Frobenius norm of the residual, n."""
     error_bound: NDArray
+    """The least possible one, n."""
     error_ratio: NDArray
+    """Their ratio, n."""
     cv_error: NDArray
     """Mean over the folds of the mean squared error on hidden entries."""
     cv_sd: NDArray
+    """Its standard deviation over the folds, n."""
     stability: NDArray
+    """Mean cosine between matched programs of subsamples, n."""
     stability_sd: NDArray
+    """Its standard deviation over pairs of subsamples, n."""
     silhouette: NDArray
+    """Mean silhouette width of the pooled programs, n."""
     n_folds: int
+    """Folds of the cross-validation."""
     suggested: int
+    """The number to take."""
     reason: str
+    """Why."""
 
 
 def suggest(curves: RankCurves) -> tuple[int, str]:

@@ -38,6 +38,8 @@ _PARAMS = ("kind", "n_latent", "layers", "transform", "epochs", "pretrain_epochs
 class Autoencoder:
     """An autoencoder of accessibility, or of any sparse matrix without negative values.
 
+    The four kinds are those that were compared in [1]_; the last one is variational [2]_.
+
     Parameters
     ----------
     kind
@@ -212,13 +214,12 @@ class Autoencoder:
             return StackedAutoencoder(start, self.n_latent, self.layers, dropout=self.dropout)
         return VariationalAutoencoder(start, self.n_latent, self.layers, dropout=self.dropout, depth=self.depth)
 
-    @torch.no_grad()
     def encode(self, X: sparse.csr_matrix) -> np.ndarray:
         """Return the latent variables of the rows of a CSR matrix, n x n_latent, float32."""
         device = next(self.network_.parameters()).device
         batches = Batches(sparse.csr_matrix(X), self.transform_, device)
         self.network_.eval()
-        with limited_threads(self.n_jobs):
+        with torch.no_grad(), limited_threads(self.n_jobs):
             parts = [self.network_.encode(batch) for batch in batches.iterate(np.arange(X.shape[0]), _ROWS_AT_A_TIME)]
         return np.concatenate([part.cpu().numpy() for part in parts])
 

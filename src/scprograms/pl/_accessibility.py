@@ -8,7 +8,7 @@ import numpy as np
 
 from scprograms import get
 
-from . import _figure
+from . import _figure, _palette
 
 if TYPE_CHECKING:
     import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"mean": "#7F7F7F", "ridge": "#0072B2", "knn": "#009E73", "network": "#D55E00"}
+_COLORS = {"mean": _palette.CONTROL, "ridge": _palette.CYCLE[1], "knn": _palette.CYCLE[5], "network": _palette.CYCLE[3]}
 _NAMES = {"mean": "mean of each peak", "ridge": "ridge", "knn": "kNN", "network": "network"}
 _BOX: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
 _CHANCE: dict[str, Any] = {"color": "0.25", "linestyle": ":", "linewidth": 1.0}
@@ -174,12 +174,16 @@ def _draw_curves(ax: Axes, models: pd.DataFrame, curves: pd.DataFrame, calls: pd
     settled = curves.loc[curves["recall"] >= 0.02, "precision"]
     top = float(max(settled.max() if len(settled) else 1.0, calls["precision"].max(), prevalence))
     ax.set_xlim(0, 1.005)
-    top = min(1.02, top * 1.25)
-    ax.set_ylim(0, top)
-    # Steep curves leave room at the upper right, flat ones below them.
-    late = curves.loc[curves["recall"] >= 0.4, "precision"].max()
-    legend: dict[str, Any] = {"loc": "upper right" if late < 0.65 * top else "lower left", "title_fontsize": 7}
-    ax.legend(frameon=False, fontsize=7, labelspacing=0.3, title="model (PR-AUC)", **legend)
+    top = min(1.0, top * 1.08)
+    legend = ax.legend(
+        frameon=False, fontsize=_figure.SMALL_SIZE, title_fontsize=_figure.SMALL_SIZE, labelspacing=0.3, ncols=2,
+        columnspacing=1.0, handlelength=1.5, title="model (PR-AUC)", loc="upper right", borderaxespad=0.1,
+    )  # fmt: skip
+    # The legend has a band of its own above all curves, whatever their shape.
+    height = _figure.size_of(ax)[1]
+    band = (-(-len(legend.get_texts()) // 2) + 1) * 1.45 * _figure.SMALL_SIZE / 72 + 0.12
+    ax.set_ylim(0, top * height / max(height - band, 0.3 * height))
+    ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= top + 1e-9])
     _finish_axes(ax, "recall", "precision", "Precision and recall, all entries")
 
 
@@ -203,7 +207,9 @@ def _draw_summary(ax: Axes, models: pd.DataFrame) -> None:
         ax.hlines(level, g - 0.44, g + 0.44, color="black", linestyle=":", linewidth=1.3, label=label, zorder=3)
     ax.set_xticks(range(len(kinds)), list(kinds))
     ax.margins(y=0.32)
-    ax.legend(frameon=False, fontsize=7, ncols=2, loc="upper left", handlelength=1.4, columnspacing=1.0)
+    ax.legend(
+        frameon=False, fontsize=_figure.SMALL_SIZE, ncols=2, loc="upper left", handlelength=1.4, columnspacing=1.0
+    )
     _finish_axes(ax, "", "PR-AUC", "PR-AUC of each model")
 
 
@@ -215,8 +221,9 @@ def _draw_peaks(ax: Axes, peaks: pd.DataFrame, chosen: str) -> None:
     ax.plot([0, top], [0, top], **_CHANCE)
     ax.set_xlim(0, float(known["chance"].max()) * 1.1 if len(known) else 1)
     ax.set_ylim(0, top)
-    ax.text(0.03, 0.97, f"{len(known):,} peaks, {above:.0%} above a random order", transform=ax.transAxes, va="top",
-            fontsize=7.5, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
+    ax.text(0.03, 0.97, f"{len(known):,} peaks, {above:.0%} above a random order", transform=ax.transAxes,
+            va="top", fontsize=_figure.SMALL_SIZE,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
     _finish_axes(ax, "PR-AUC of a random order", f"PR-AUC of {_NAMES[chosen]}", "Each peak, over cells")
 
 
@@ -229,7 +236,7 @@ def _draw_calibration(ax: Axes, table: pd.DataFrame) -> None:
                 label=_NAMES[name])  # fmt: skip
     ax.set_xlim(0, top)
     ax.set_ylim(0, top)
-    ax.legend(frameon=False, fontsize=7.5, loc="upper left")
+    ax.legend(frameon=False, fontsize=_figure.SMALL_SIZE, loc="best")
     _finish_axes(ax, "predicted probability", "share that is open", "Calibration, bins of equal size")
 
 
@@ -252,7 +259,7 @@ def _draw_calls(ax: Axes, row: pd.Series, chosen: str) -> None:
     odds = f"odds ratio {row['odds_ratio']:.2f}, within peaks {within}"
     p = f"{10 ** row['log10_p']:.2g}" if row["log10_p"] > -300 else f"1e{row['log10_p']:,.0f}"
     ax.set_xlabel(f"{odds}\nF1 {row['f1']:.3f}; Fisher's p (one side, entries taken for independent): {p}", fontsize=8)
-    ax.set_title(f"Calls of {_NAMES[chosen]} at {row['threshold']:.3f}", fontsize=9.5, loc="left")
+    _figure.set_title(ax, f"Calls of {_NAMES[chosen]} at {row['threshold']:.3f}")
     ax.spines[:].set_visible(False)
 
 
@@ -296,8 +303,5 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, chosen: str) -> None:
 
 
 def _finish_axes(ax: Axes, x: str, y: str, title: str) -> None:
-    ax.set_xlabel(x, fontsize=9)
-    ax.set_ylabel(y, fontsize=9)
-    ax.set_title(title, fontsize=9.5, loc="left")
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
+    _figure.name_axes(ax, x, y)
+    _figure.set_title(ax, title)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from . import _figure
+from . import _figure, _palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ TITLE = 0.3
 """Height of a panel's title."""
 _BESIDE = 0.55
 _CAPTION = 0.3
+_CAPTION_SIZE = 8.0
 
 
 def panel_layout(names: list[str], n_panels: int, *, first: bool) -> PanelLayout:
@@ -52,7 +54,7 @@ def panel_layout(names: list[str], n_panels: int, *, first: bool) -> PanelLayout
         above=TITLE + (_figure.text_width(names[int(first) :], fontsize) + 0.05 if two_sided else 0),
         fontsize=fontsize,
         two_sided=two_sided,
-        n_named=int(width / pitch) * 2 if two_sided else n,
+        n_named=min(n, int(width / pitch + 0.5) * 2) if two_sided else n,
     )
 
 
@@ -70,6 +72,27 @@ def new_panels(layout: PanelLayout, n_panels: int) -> tuple[Figure, list[Axes]]:
         left, low = column * pitch_x + _BESIDE, full[1] - row * pitch_y - layout.above - layout.height
         panels.append(fig.add_axes((left / full[0], low / full[1], layout.width / full[0], layout.height / full[1])))
     return fig, panels
+
+
+def add_caption(fig: Figure, panels: list[Axes], caption: str) -> None:
+    """Say below the panels what boxes are, in lines that are no wider than the figure; it grows by what they need."""
+    width, height = fig.get_size_inches()
+    lines = textwrap.wrap(caption, max(20, int(width / (_CAPTION_SIZE * 0.57 / 72))))
+    more = (len(lines) - 1) * 1.3 * _CAPTION_SIZE / 72
+    places = [ax.get_position() for ax in panels]
+    fig.set_figheight(height + more)
+    for ax, box in zip(panels, places, strict=True):
+        low, high = (box.y0 * height + more) / (height + more), box.height * height / (height + more)
+        ax.set_position((box.x0, low, box.width, high))
+    fig.text(
+        0.5,
+        0.05 / (height + more),
+        "\n".join(lines),
+        ha="center",
+        va="bottom",
+        multialignment="left",
+        fontsize=_CAPTION_SIZE,
+    )
 
 
 def summaries(
@@ -128,7 +151,7 @@ def draw_boxes(ax: Axes, boxes: pd.DataFrame, layout: PanelLayout, *, reference:
     size = float(np.clip(900 / len(boxes), 2, 14))
     ax.scatter(x, boxes["mean"], s=size, color="white", edgecolors="black", linewidths=0.5, zorder=3, gid="means")
     if reference:
-        ax.axhline(boxes["med"].iloc[0], color=_figure.CONTROL_COLOR, linewidth=0.8, linestyle="--", zorder=0.5)
+        ax.axhline(boxes["med"].iloc[0], color=_palette.CONTROL, linewidth=0.8, linestyle="--", zorder=0.5)
         ax.axvline(0.5, color="0.8", linewidth=0.6, zorder=0.5)
     ax.set_xlim(-0.7, len(boxes) - 0.3)
     ax.tick_params(axis="y", labelsize=7)

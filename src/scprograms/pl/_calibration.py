@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from scprograms import get
 from scprograms.get._calibration import quantiles
 
-from . import _figure
+from . import _figure, _palette
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"pseudo": "#0072B2", "effects": "#D55E00"}
+_COLORS = {"pseudo": _palette.CYCLE[1], "effects": _palette.CYCLE[3]}
 _ROOM = 1.6
 """Effects far beyond the null are drawn at the edge, at this multiple of the largest null value."""
 
@@ -79,14 +79,14 @@ def calibration(
     >>> scp.tl.semi_nmf(adata, 3)
     >>> scp.tl.calibrate(adata, "perturbation", "non-targeting", replicate="guide", n_splits=5)
     >>> scp.pl.calibration(adata, "perturbation", show=False).get_title(loc="left").splitlines()[0]
-    'replicate test'
+    'Replicate test within the control'
     """
     summary = get.calibration(adata, groupby, key=key, what="summary").iloc[0]
     null = get.calibration(adata, groupby, key=key, what="qq")
     real = None
     if effects:
         real = quantiles(get.effects(adata, groupby, key=key)["log10_p"].to_numpy(dtype=float))
-    fig, ax, owned = _figure.sized_axes(ax, width=3.4, height=3.4, left=0.65, right=0.2, bottom=0.6, top=0.75)
+    fig, ax, owned = _figure.sized_axes(ax, width=3.4, height=3.4, left=0.65, right=0.2, bottom=0.6, top=0.85)
     right = max(float(part["expected"].max()) for part in (null, real) if part is not None and len(part)) * 1.04
     top = max(right, float(null["observed"].max()) * 1.08)
     if real is not None and len(real):
@@ -98,12 +98,9 @@ def calibration(
     _points(ax, null, top, "pseudo", f"{len(null):,} tests within the control")
     ax.set_xlim(0, right)
     ax.set_ylim(-0.015 * top, top * 1.015)
-    ax.set_title(_title(summary), fontsize=8, loc="left")
-    ax.set_xlabel("expected $-\\log_{10}$ p", fontsize=9)
-    ax.set_ylabel("observed $-\\log_{10}$ p", fontsize=9)
-    ax.tick_params(labelsize=8)
-    ax.legend(frameon=False, fontsize=7, loc="lower right", handletextpad=0.4)
-    ax.spines[["top", "right"]].set_visible(False)
+    _figure.set_title(ax, _title(summary))
+    _figure.name_axes(ax, f"expected {_figure.LOG10_P}", f"observed {_figure.LOG10_P}")
+    ax.legend(frameon=False, fontsize=_figure.SMALL_SIZE, loc=_free_corner(null, right, top), handletextpad=0.4)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
@@ -139,10 +136,17 @@ def _points(ax: Axes, table: pd.DataFrame, top: float, name: str, label: str) ->
         )
 
 
+def _free_corner(null: pd.DataFrame, right: float, top: float) -> Literal["lower right", "upper left"]:
+    """Return the corner that no point is in: below the diagonal, unless the test finds far too little."""
+    late = null["observed"][null["expected"] > 0.35 * right]
+    return "lower right" if late.empty or float(late.min()) > 0.26 * top else "upper left"
+
+
 def _title(summary: pd.Series) -> str:
     unit = "guides" if summary["replicate"] else "cells"
     low, high = summary["lambda_low"], summary["lambda_high"]
     interval = f" ({low:.2f} to {high:.2f})" if np.isfinite(low) else ""
     drawn = f"{summary['n_pseudo_perturbations']} groups of {summary['group_size']} control {unit}"
     hits = f"{summary['n_hits']} of {summary['n_tests']:,} tests at q ≤ 0.05"
-    return f"{summary['method']} test\nλ = {summary['lambda']:.2f}{interval}\n{drawn}; {hits}"
+    test = f"{str(summary['method']).capitalize()} test within the control"
+    return f"{test}\nλ = {summary['lambda']:.2f}{interval}\n{drawn}\n{hits}"

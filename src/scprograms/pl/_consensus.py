@@ -8,7 +8,7 @@ import numpy as np
 
 from scprograms import get
 
-from . import _figure
+from . import _figure, _palette
 
 if TYPE_CHECKING:
     import os
@@ -97,10 +97,12 @@ def consensus(
     )
     heatmap.set_xticks([])
     heatmap.set_yticks([])
-    heatmap.set_xlabel(f"programs of {size[0]} of {len(cosines)} runs", fontsize=8)
+    heatmap.set_xlabel(f"programs of {size[0]} of {len(cosines)} runs", fontsize=_figure.LABEL_SIZE)
+    _figure.set_title(heatmap, f"Programs of {len(cosines)} runs, by the program that they are matched to")
 
     strip = heatmap.inset_axes((-(_STRIP + 0.05) / side, 0, _STRIP / side, 1))
-    colors = ListedColormap([to_rgb(_figure.CYCLE[i % len(_figure.CYCLE)]) for i in range(len(names))])
+    own = _palette.program_colors(adata, key, names)
+    colors = ListedColormap([to_rgb(own[name]) for name in names])
     strip.imshow(codes[:, None], cmap=colors, vmin=-0.5, vmax=len(names) - 0.5, aspect="auto", interpolation="none")
     strip.set_axis_off()
     _, room = _figure.label_rows(heatmap, centers, names, fontsize=fontsize, importance=stability, pad=_STRIP + 0.05)
@@ -112,9 +114,8 @@ def consensus(
     bars.set_ylim(heatmap.get_ylim())
     bars.set_xlim(min(0.0, float(low.min())), 1)
     bars.set_yticks([])
-    bars.spines[["top", "right"]].set_visible(False)
-    bars.tick_params(labelsize=7, length=2)
-    bars.set_xlabel("stability", fontsize=8)
-    bar = _figure.side_colorbar(heatmap, image, "cosine", pad=_GAP + room + _BARS + 0.3)
+    _figure.name_axes(bars, "stability\n(mean cosine)")
+    bars.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
+    bar = _figure.side_colorbar(heatmap, image, "cosine of loadings", pad=_GAP + room + _BARS + 0.3)
     axes = {"heatmap": heatmap, "programs": strip, "stability": bars, "colorbar": bar.ax}
     return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from scprograms import get
 from scprograms._validate import check_choice
 
-from . import _figure
+from . import _figure, _palette
 
 if TYPE_CHECKING:
     import os
@@ -76,7 +76,7 @@ def convergence(
     check_choice("metric", metric, ("error_ratio", "loss"))
     history = get.history(adata, key=key)
     fig, ax, owned = _figure.sized_axes(ax, width=3.6, height=2.6, left=0.9, right=0.3, bottom=0.6, top=0.4)
-    colors = (_figure.CYCLE[1], _figure.CYCLE[3])
+    colors = (_palette.CYCLE[1], _palette.CYCLE[3])
     for color, (stage, part) in zip(colors, history.groupby("stage", sort=False, observed=True), strict=False):
         marker = "o" if len(part) <= 60 else None
         label = _STAGES.get(str(stage), str(stage))
@@ -98,9 +98,8 @@ def convergence(
     else:
         ax.ticklabel_format(axis="y", useOffset=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("iteration")
-    ax.set_ylabel("error / smallest possible error" if metric == "error_ratio" else "loss")
-    ax.legend(frameon=False, fontsize=8)
+    _figure.name_axes(ax, "iteration", "error / smallest possible error" if metric == "error_ratio" else "loss")
+    _figure.set_title(ax, f"Course of the fit of {get.usages(adata, key=key).shape[1]} programs")
+    ax.legend(frameon=False, fontsize=_figure.LEGEND_SIZE)
     ax.margins(y=0.1)
-    ax.spines[["top", "right"]].set_visible(False)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)

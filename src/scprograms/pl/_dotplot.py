@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scprograms import get
+from scprograms._validate import check_real
 
 from . import _dots, _figure
-from ._pixels import wrap_term
+from ._pixels import few_ticks, wrap_term
 
 if TYPE_CHECKING:
     import os
@@ -34,6 +35,7 @@ def enrichment_dotplot(
     library: str | None = None,
     n_top: int = 3,
     max_q: float | None = 0.05,
+    size_cap: float = 10,
     representative: bool = True,
     wrap: int = 54,
     cmap: str | None = None,
@@ -42,7 +44,7 @@ def enrichment_dotplot(
     return_fig: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes | Figure:
-    """Draw the best terms of every program as dots: colour is the score, area is -log10 of the adjusted p-value.
+    """Draw the best terms of every program as dots: colour is the score, area is -log10 of the q-value.
 
     A term that is among the best of one program has a dot under every program in which it passes ``max_q``.
 
@@ -61,7 +63,9 @@ def enrichment_dotplot(
     n_top
         Terms per program.
     max_q
-        Largest adjusted p-value to draw; None draws every term that was tested.
+        Largest q-value (adjusted p-value) to draw; None draws every term that was tested.
+    size_cap
+        ``-log10 q`` at which dots stop to grow; the legend says so where a dot reaches it.
     representative
         Take the ``n_top`` from different groups of redundant terms (see :func:`scprograms.tl.program_enrichment`),
         where the table says these: near synonyms leave no room for what else a program is about.
@@ -106,6 +110,7 @@ def enrichment_dotplot(
     >>> [label.get_text().split("_")[0] for label in ax.get_yticklabels()]
     ['planted', 'planted', 'planted']
     """
+    size_cap = check_real("size_cap", size_cap, at_least=0.1)
     chosen: dict[str, Any] = {"key": key, "programs": programs, "direction": direction, "library": library}
     table = get.enrichment(adata, **chosen, max_q=max_q)
     if table.empty:
@@ -134,9 +139,11 @@ def enrichment_dotplot(
         left=_figure.text_width(texts, 7) + 0.2,
         right=1.3,
         bottom=_figure.text_width(names, 8) + 0.3,
-        top=0.3,
+        top=0.4,
     )
-    dots = _draw_dots(ax, table, y, cmap)
+    strength = _dots.strength(table["q"])
+    largest = float(min(size_cap, max(strength.max(), 2)))
+    dots = _draw_dots(ax, table, y, cmap, np.minimum(strength / largest, 1))
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(lines.sum(), 0)
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
@@ -146,9 +153,19 @@ def enrichment_dotplot(
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     name = "combined score" if "combined_score" in table else "normalised enrichment score"
-    _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.0)
-    _dots.size_legend(ax, float(_dots.strength(table["q"]).max()), below=1.1)
+    _figure.set_title(ax, _title(n_top, max_q, distinct=distinct))
+    bar = _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.0)
+    if bar.ax.get_yscale() == "log":
+        ticks = few_ticks(*dots.get_clim())
+        bar.set_ticks(ticks, labels=[f"{tick:,.0f}" if tick < 1e5 else f"{tick:.0e}" for tick in ticks])
+        bar.minorticks_off()
+    _dots.size_legend(ax, largest, below=1.1, capped=bool((strength > size_cap).any()))
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+
+
+def _title(n_top: int, max_q: float | None, *, distinct: bool) -> str:
+    limit = "" if max_q is None else f" with q ≤ {max_q:g}"
+    return f"The best {n_top}{' distinct' if distinct else ''} terms of each program{limit}"
 
 
 def _pairs(columns: pd.DataFrame, program: str) -> list[tuple[str, str]]:
@@ -156,10 +173,9 @@ def _pairs(columns: pd.DataFrame, program: str) -> list[tuple[str, str]]:
     return [(program, way) for way in ("up", "down") if way in set(ways)]
 
 
-def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None) -> PathCollection:
+def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None, share: np.ndarray) -> PathCollection:
     from matplotlib.colors import LogNorm, Normalize
 
-    strength = _dots.strength(table["q"])
     if "combined_score" in table:
         score = table["combined_score"].to_numpy(dtype=float)
         score = np.minimum(score, score[np.isfinite(score)].max(initial=1.0))
@@ -171,7 +187,7 @@ def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None) -
     return ax.scatter(
         table["column"],
         y[table["row"]],
-        s=_dots.LARGEST * strength / max(strength.max(), 1e-12),
+        s=_dots.LARGEST * share,
         c=score,
         norm=norm,
         cmap=cmap or ("viridis_r" if "combined_score" in table else "RdBu_r"),

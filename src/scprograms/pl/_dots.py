@@ -25,7 +25,7 @@ def strength(q: pd.Series) -> np.ndarray:
 def size_legend(
     ax: Axes, largest: float, *, below: float, capped: bool = False, outlined: str | None = None, scale: float = 1.0
 ) -> None:
-    """Say beside the axes, ``below`` inches under their top, which area is which ``-log10`` of the adjusted p-value.
+    """Say beside the axes, ``below`` inches under their top, which area is which ``-log10 q``.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def size_legend(
     width, height = _figure.size_of(ax)
     ax.legend(
         handles=handles,
-        title="$-\\log_{10}$ adjusted p",
-        title_fontsize=8,
-        fontsize=7,
+        title=_figure.LOG10_Q,
+        title_fontsize=_figure.LEGEND_SIZE,
+        fontsize=_figure.SMALL_SIZE,
         frameon=False,
         loc="upper left",
         bbox_to_anchor=(1 + 0.1 / width, 1 - below / height),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-EFFECT = "standardised difference"
+EFFECT = "effect (standard deviations)"
 
 
 def chosen_effects(
@@ -75,5 +75,7 @@ def program_labels(adata: AnnData, key: str, programs: list[str], *, names: bool
 
 
 def title(n_drawn: int, n_all: int) -> str:
-    """Return a line that says that not all perturbations are drawn; empty where all are."""
-    return "" if n_drawn >= n_all else f"the {n_drawn} of {n_all:,} perturbations with the smallest p"
+    """Return what is drawn: all perturbations, or which of them."""
+    if n_drawn >= n_all:
+        return f"Effects of {n_drawn:,} perturbation{'' if n_drawn == 1 else 's'} on programs"
+    return f"Effects on programs of the {n_drawn} of {n_all:,} perturbations with the smallest p"

@@ -9,7 +9,7 @@ import numpy as np
 from scprograms._validate import check_real, warn
 
 from . import _effects, _figure
-from ._loadings import place_clustermap
+from ._loadings import ROOM_ABOVE, place_clustermap
 
 if TYPE_CHECKING:
     import os
@@ -137,7 +137,7 @@ def effects_clustermap(
         col_linkage=by_column,
         xticklabels=labels,
         yticklabels=named,
-        figsize=(branches + width + side + 1.3, branches + height + bottom),
+        figsize=(branches + width + side + 1.3, branches + height + bottom + ROOM_ABOVE),
         tree_kws={"linewidths": 0.8 if named else 0.3},
         rasterized=True,
     )
@@ -145,21 +145,22 @@ def effects_clustermap(
     heatmap = grid.ax_heatmap
     heatmap.set_facecolor("0.8")
     heatmap.set_xlabel("")
-    heatmap.set_ylabel("" if named else f"{len(rows):,} perturbations")
+    heatmap.set_ylabel("" if named else f"{len(rows):,} perturbations", fontsize=_figure.LABEL_SIZE)
     heatmap.tick_params(axis="y", labelsize=fontsize, length=2, pad=1, labelrotation=0)
     heatmap.tick_params(axis="x", labelsize=7 if names else 8, length=2, labelrotation=90)
     for label in heatmap.get_xticklabels():
         label.set(multialignment="right", linespacing=1.0)
-    grid.ax_cbar.set_ylabel(_effects.EFFECT, fontsize=8)
-    grid.ax_cbar.tick_params(labelsize=7, length=2)
-    notes = [_effects.title(len(rows), n_all)] if perturbations is None else []
+    grid.ax_cbar.set_ylabel(
+        _figure.fit_lines(_effects.EFFECT, min(2.0, height), _figure.TICK_SIZE), fontsize=_figure.TICK_SIZE
+    )
+    grid.ax_cbar.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
+    notes = [_effects.title(len(rows), n_all if perturbations is None else len(rows))]
     if named:
         _mark(
             grid, _effects.matrix(tested, "q", rows, columns).to_numpy() <= max_q, np.abs(table.to_numpy()) > 0.6 * high
         )
-        notes.append(f"points: q ≤ {max_q:g}")
-    note = "; ".join(filter(None, notes))
-    grid.ax_col_dendrogram.set_title(note, fontsize=8, loc="left", pad=4)
+        notes.append(f"Points: q ≤ {max_q:g}.")
+    _figure.set_title(grid.ax_col_dendrogram, "\n".join(notes), pad=4)
     axes = {
         "heatmap": heatmap,
         "row_dendrogram": grid.ax_row_dendrogram,

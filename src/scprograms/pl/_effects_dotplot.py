@@ -125,7 +125,7 @@ def effects_dotplot(
         left=_figure.text_width(rows, 8) + 0.2,
         right=1.4,
         bottom=_figure.text_width(labels, 7 if names else 8) + 0.25,
-        top=0.35,
+        top=0.55,
     )
     strength = _dots.strength(table["q"])
     largest = float(min(size_cap, max(strength.max(initial=0), 2)))
@@ -159,7 +159,7 @@ def effects_dotplot(
     ax.grid(color="0.92", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title(_effects.title(len(rows), n_all if perturbations is None else len(rows)), fontsize=8, loc="left")
+    _figure.set_title(ax, _effects.title(len(rows), n_all if perturbations is None else len(rows)))
     _figure.side_colorbar(ax, drawn, _effects.EFFECT, pad=0.2, height=1.5)
     capped = bool((strength > size_cap).any())
     _dots.size_legend(ax, largest, below=1.7, capped=capped, outlined=f"q ≤ {max_q:g}", scale=scale)

@@ -10,7 +10,8 @@ import numpy as np
 from scprograms import get
 from scprograms._validate import check_choice, check_has_key
 
-from . import _figure
+from . import _figure, _palette
+from ._pixels import few_ticks
 
 if TYPE_CHECKING:
     import os
@@ -100,8 +101,8 @@ def embedding_comparison(
         for row, name in enumerate(order):
             points = runs.loc[runs["embedding"] == name, metric]
             ax.plot(points, np.full(len(points), row), "o", color="0.65", markersize=3, zorder=2)
-        ax.hlines(y, table["low"], table["high"], color=_figure.CYCLE[1], linewidth=1.4, zorder=3)
-        ax.plot(table["mean"], y, "o", color=_figure.CYCLE[1], markersize=5, zorder=4)
+        ax.hlines(y, table["low"], table["high"], color=_palette.CYCLE[1], linewidth=1.4, zorder=3)
+        ax.plot(table["mean"], y, "o", color=_palette.CYCLE[1], markersize=5, zorder=4)
         ax.set_yticks(y, order if i == 0 else [""] * len(order))
         ax.set_ylim(-0.6, len(order) - 0.4)
         ax.set_xlabel(_TITLES[metric], fontsize=9)
@@ -114,7 +115,7 @@ def embedding_comparison(
             ax.set_xscale("log")
             low, high = runs[metric].min() / 1.6, runs[metric].max() * 1.6
             ax.set_xlim(low, high)
-            ax.set_xticks(_seconds_between(low, high))
+            ax.set_xticks(few_ticks(low, high))
             ax.minorticks_off()
             ax.xaxis.set_major_formatter("{x:g}")
         else:  # an interval of few seeds may reach beyond what a score can be
@@ -183,7 +184,7 @@ def embedding_maps(
     >>> adata = scp.datasets.simulate_peaks(300, 1000, 4)
     >>> scp.tl.compare_embeddings(adata, ["lsi", "pca"], "cell_type", n_latent=5, n_seeds=2, progress=False)
     >>> axes = scp.pl.embedding_maps(adata, "cell_type", ["X_lsi", "X_pca"], show=False)
-    >>> [ax.get_title() for ax in axes]
+    >>> [ax.get_title(loc="left") for ax in axes]
     ['lsi', 'pca']
     """
     from matplotlib import pyplot as plt
@@ -198,7 +199,7 @@ def embedding_maps(
     labels = get.labels(adata, label_key)
     levels = list(labels.cat.categories)
     codes = labels.cat.codes.to_numpy()
-    colors = _label_colors(levels, get.colors(adata, label_key))
+    colors = list(_palette.group_colors(adata, label_key).values())
     columns = min(n_columns, len(chosen))
     rows = -(-len(chosen) // columns)
     legend = _figure.text_width(levels, 8) + 0.4
@@ -209,7 +210,7 @@ def embedding_maps(
     fig = plt.figure(figsize=full)
     order = np.random.default_rng(0).permutation(len(codes))  # no label lies on top of the others
     area = float(np.clip(12_000 / max(1, len(codes)), 0.5, 14)) if size is None else size
-    shown = np.array([*colors, "#DDDDDD"])[codes[order]]  # code -1 takes the last colour
+    shown = np.array([*colors, _palette.WITHOUT])[codes[order]]  # code -1 takes the last colour
     panels = []
     for i, name in enumerate(chosen):
         row, column = divmod(i, columns)
@@ -217,7 +218,7 @@ def embedding_maps(
         ax = fig.add_axes((x / full[0], y / full[1], _MAP_SIDE / full[0], _MAP_SIDE / full[1]))
         points = get.embedding_map(adata, name).to_numpy()[order]
         ax.scatter(points[:, 0], points[:, 1], s=area, c=shown, linewidths=0, rasterized=True)
-        ax.set_title(name.removeprefix("X_").removeprefix("umap_"), fontsize=10)
+        _figure.set_title(ax, name.removeprefix("X_").removeprefix("umap_"))
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("0.8")
         panels.append(ax)
@@ -268,8 +269,8 @@ def training_history(
     >>> import scprograms as scp
     >>> adata = scp.datasets.simulate_peaks(300, 1000, 4)
     >>> scp.tl.autoencoder(adata, "basic", 5, epochs=3, device="cpu", progress=False)
-    >>> [ax.get_title() for ax in scp.pl.training_history(adata, show=False)]
-    ['training']
+    >>> [ax.get_title(loc="left") for ax in scp.pl.training_history(adata, show=False)]
+    ['Training']
     """
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
@@ -283,38 +284,15 @@ def training_history(
     for i, (stage, part) in enumerate(stages):
         at = (left + i * (width + gap)) / full[0]
         ax = fig.add_axes((at, 0.55 / full[1], width / full[0], height / full[1]))
-        ax.plot(part["epoch"], part["loss"], color=_figure.CYCLE[1], linewidth=1.2, label="training cells")
+        ax.plot(part["epoch"], part["loss"], color=_palette.CYCLE[1], linewidth=1.2, label="training cells")
         held_out = part["held_out_loss"]
         if held_out.notna().any():
-            ax.plot(part["epoch"], held_out, color=_figure.CYCLE[3], linewidth=1.2, label="cells held out")
+            ax.plot(part["epoch"], held_out, color=_palette.CYCLE[3], linewidth=1.2, label="cells held out")
             ax.axvline(part["epoch"][held_out.idxmin()], color="0.6", linewidth=0.8, linestyle="--", zorder=0)
-        ax.set_title(str(stage), fontsize=10)
-        ax.set_xlabel("epoch")
+        _figure.set_title(ax, str(stage).capitalize())
+        _figure.name_axes(ax, "epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.spines[["top", "right"]].set_visible(False)
         panels.append(ax)
-    panels[0].set_ylabel("loss")
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[0].set_ylabel("loss", fontsize=_figure.LABEL_SIZE)
+    panels[0].legend(frameon=False, fontsize=_figure.LEGEND_SIZE)
     return _figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
-
-
-def _label_colors(levels: Sequence[str], palette: dict[str, str] | None) -> list[str]:
-    """Return a colour per label: the palette, a cycle of few, or as many hues as are needed."""
-    if palette is not None:
-        return [palette[level] for level in levels]
-    if len(levels) <= len(_figure.CYCLE):
-        return list(_figure.CYCLE[: len(levels)])
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    if len(levels) <= 20:
-        return [to_hex(colormaps["tab20"](i % 20)) for i in [*range(0, 20, 2), *range(1, 20, 2)][: len(levels)]]
-    return [to_hex(colormaps["turbo"](x)) for x in np.linspace(0.03, 0.97, len(levels))]
-
-
-def _seconds_between(low: float, high: float) -> list[float]:
-    """Return up to about four round numbers: powers of ten, and what lies between them on short axes."""
-    leads = (1, 2, 5) if high / low < 16 else (1, 3) if high / low < 160 else (1,)
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [t for power in powers for lead in leads if low <= (t := lead * 10.0**power) <= high]
-    return ticks[:: -(-len(ticks) // 4)] if ticks else [low, high]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +14,17 @@ from scprograms._files import atomic_path
 from ._pixels import spread
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008) without black, in an order in which neighbours differ in lightness as well.
-CYCLE = ("#E69F00", "#0072B2", "#F0E442", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")
-CONTROL_COLOR = "#7F7F7F"
-BOX_COLOR = "#9ECAE1"
+TITLE_SIZE, LABEL_SIZE, TICK_SIZE, LEGEND_SIZE, SMALL_SIZE = 9.0, 9.0, 8.0, 8.0, 7.0
+"""Of letters, in points: titles, names of axes, ticks, legends; and what has little room, such as colour bars."""
+LOG10_P, LOG10_Q = "$-\\log_{10}$ p", "$-\\log_{10}$ q"
 SAVE_DPI = 200
 
 
@@ -53,15 +54,27 @@ def text_width(texts: Sequence[str], fontsize: float) -> float:
     return longest * fontsize * 0.62 / 72
 
 
-def group_colors(
-    names: Sequence[str], palette: Mapping[str, str] | None, *, control: str | None, default: str | None = None
-) -> list[str]:
-    """Colours of the groups: the stored palette, else one default or a cycle; the control is grey by default."""
-    if palette is not None:
-        return [palette[name] for name in names]
-    others = [name for name in names if name != control]
-    colors = {name: default or CYCLE[i % len(CYCLE)] for i, name in enumerate(others)}
-    return [colors.get(name, CONTROL_COLOR) for name in names]
+def set_title(ax: Axes, title: str, *, pad: float | None = None) -> None:
+    """Write what axes show above them, at the left, in lines that end within the figure."""
+    figure = ax.figure.figure
+    room = figure.get_figwidth() - ax.get_window_extent().x0 / figure.dpi
+    ax.set_title(fit_lines(title, room, TITLE_SIZE), fontsize=TITLE_SIZE, loc="left", pad=pad)
+
+
+def fit_lines(text: str, room: float, fontsize: float) -> str:
+    """Break a text into lines of at most about this length."""
+    width = max(12, int(room / (fontsize * 0.57 / 72)))
+    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, width) or [""])
+
+
+def name_axes(ax: Axes, x: str | None = None, y: str | None = None) -> None:
+    """Name both axes, and leave away the lines at the top and at the right."""
+    if x is not None:
+        ax.set_xlabel(x, fontsize=LABEL_SIZE)
+    if y is not None:
+        ax.set_ylabel(y, fontsize=LABEL_SIZE)
+    ax.tick_params(labelsize=TICK_SIZE)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def color_limits(values: np.ndarray, *, percentile: float, symmetric: bool) -> tuple[float, float]:
@@ -77,9 +90,9 @@ def side_colorbar(ax: Axes, mappable: ScalarMappable, label: str, *, pad: float,
     share = min(1.0, height / total)
     box = ax.inset_axes((1 + pad / width, 1 - share, 0.14 / width, share))
     bar = ax.figure.figure.colorbar(mappable, cax=box)
-    bar.set_label(label, fontsize=8)
+    bar.set_label(fit_lines(label, share * total, TICK_SIZE), fontsize=TICK_SIZE)
     bar.outline.set_visible(False)
-    box.tick_params(labelsize=7, length=2)
+    box.tick_params(labelsize=SMALL_SIZE, length=2)
     return bar
 
 
@@ -205,10 +218,18 @@ def finish(
     return fig if return_fig else axes
 
 
-def save_figure(fig: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure in the format of the path's suffix; an older file stays whole until the new one is."""
+def text_stays_text() -> AbstractContextManager[None]:
+    """Within this context letters stay letters in PDF and SVG, so that a figure can be edited and searched."""
     import matplotlib as mpl
 
+    return mpl.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"})
+
+
+def save_figure(fig: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure in the format of the path's suffix; an older file stays whole until the new one is."""
+    if not isinstance(path, str | os.PathLike):
+        msg = f"save={path!r} is a {type(path).__name__}; pass the path of a file, such as 'figure.png'."
+        raise TypeError(msg)
     path = Path(path)
     form, known = path.suffix.lower().removeprefix("."), sorted(fig.canvas.get_supported_filetypes())
     if form not in known:
@@ -217,7 +238,5 @@ def save_figure(fig: Figure, path: str | os.PathLike[str]) -> None:
     if not path.parent.is_dir():
         msg = f"save={str(path)!r}: the folder {str(path.parent)!r} does not exist. Make it first."
         raise FileNotFoundError(msg)
-    # Letters stay letters in PDF and SVG, so that a figure can be edited and searched.
-    fonts = mpl.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"})
-    with atomic_path(path) as part, fonts:
+    with atomic_path(path) as part, text_stays_text():
         fig.savefig(part, format=form, dpi=SAVE_DPI, bbox_inches="tight", pad_inches=0.08)

@@ -10,8 +10,8 @@ from scprograms import get
 from scprograms._validate import check_choice, check_int, check_real
 from scprograms.get._select import select_programs
 
-from . import _figure
-from ._boxes import TITLE, draw_boxes, new_panels, panel_layout, summaries
+from . import _figure, _palette
+from ._boxes import TITLE, add_caption, draw_boxes, new_panels, panel_layout, summaries
 from ._pixels import allocate_rows, average_rows
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def usage_heatmap(
     ['program_0', 'program_1', 'program_2']
     """
     percentile = check_real("percentile", percentile, at_least=0, at_most=100)
-    usages, groups, names, palette = _read(adata, groupby, key, control, programs)
+    usages, groups, names = _read(adata, groupby, key, control, programs)
     order = np.argsort(groups.cat.codes.to_numpy(), kind="stable")
     order = order[len(order) - groups.notna().sum() :]
     sizes = np.bincount(groups.cat.codes.to_numpy()[order], minlength=len(names))
@@ -128,7 +128,8 @@ def usage_heatmap(
     thin = 0.3 * rows.min() / rows.sum() * height * 72
     ax.hlines(edges[1:-1], -0.5, usages.shape[1] - 0.5, colors="white", linewidths=min(0.5, thin), gid="separators")
     ax.set_ylim(edges[-1], edges[0])
-    _color_strip(ax, rows, _figure.group_colors(names, palette, control=control))
+    colors = _palette.group_colors(adata, groupby, control=control)
+    _color_strip(ax, rows, [colors[name] for name in names])
     centers = (edges[:-1] + edges[1:]) / 2
     priority = np.where(np.asarray(names) == str(control), np.inf, sizes)
     n_named, right = _figure.label_rows(
@@ -136,10 +137,10 @@ def usage_heatmap(
     )
     ax.set_yticks([])
     _figure.label_columns(ax, list(usages))
-    title = f"{len(order):,} cells by {groupby}"
+    title = f"Usage of programs in {len(order):,} cells, by {groupby}"
     if n_named < len(names):
-        title = f"{title} (the {n_named} largest of {len(names)} groups are named)"
-    ax.set_title(title, fontsize=10)
+        title = f"{title}\nThe {n_named} largest of {len(names)} groups are named."
+    _figure.set_title(ax, title)
     _figure.side_colorbar(ax, drawn, label, pad=0.15 + right)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
@@ -214,12 +215,12 @@ def program_boxplot(
     """
     check_choice("order", order, ("median", "mean", None))
     n_top = None if n_top is None else check_int("n_top", n_top, at_least=1)
-    usages, groups, names, palette = _read(adata, groupby, key, control, programs)
+    usages, groups, names = _read(adata, groupby, key, control, programs)
     tested = _tested(adata, groupby, key)
     if programs is None:
         best = list(usages) if tested is None else list(tested.sort_values(["log10_p", "q"], kind="stable").index)
         usages = usages[best[:n_top]]
-    colors = _figure.group_colors(names, palette, control=control, default=_figure.BOX_COLOR)
+    colors = _box_colors(adata, groupby, names, control)
 
     layout = panel_layout(names, usages.shape[1], first=control is not None)
     fig, panels = new_panels(layout, usages.shape[1])
@@ -228,23 +229,31 @@ def program_boxplot(
         boxes = summaries(usages[program].to_numpy(), codes, names, colors, order=order, first=control is not None)
         draw_boxes(ax, boxes, layout, reference=control is not None)
         q = "" if tested is None else f"  ({_figure.format_q(tested.loc[program, 'q'])})"
-        ax.set_title(f"{program}{q}", fontsize=9, y=1, pad=4 + 72 * (layout.above - TITLE))
+        _figure.set_title(ax, f"{program}{q}", pad=4 + 72 * (layout.above - TITLE))
     for ax in panels[:: layout.n_columns]:
-        ax.set_ylabel("usage", fontsize=8)
+        ax.set_ylabel("usage", fontsize=_figure.LABEL_SIZE)
     caption = "box: quartiles; bar: median; dot: mean"
     if control is not None:
         caption += f"; dashed line: median of the control, {control} (bold)"
-    fig.text(0.5, 0.05 / fig.get_figheight(), caption, ha="center", va="bottom", fontsize=8)
+    add_caption(fig, panels, caption)
     return _figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _read(
     adata: AnnData, groupby: str, key: str, control: str | None, programs: str | Iterable[str] | None
-) -> tuple[pd.DataFrame, pd.Series, list[str], dict[str, str] | None]:
+) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     usages = get.usages(adata, key=key)
     usages = usages[select_programs(programs, list(usages))]
     groups = get.labels(adata, groupby, control=control)
-    return usages, groups, list(groups.cat.categories), get.colors(adata, groupby)
+    return usages, groups, list(groups.cat.categories)
+
+
+def _box_colors(adata: AnnData, groupby: str, names: list[str], control: str | None) -> list[str]:
+    """Return the colours of groups; without a palette, more than a few have one colour."""
+    colors = _palette.group_colors(adata, groupby, control=control)
+    if len(names) > _palette.AT_MOST_BOXES and get.colors(adata, groupby) is None:
+        colors = {name: _palette.NEUTRAL if name != control else _palette.CONTROL for name in names}
+    return [colors[name] for name in names]
 
 
 def _tested(adata: AnnData, groupby: str, key: str) -> pd.DataFrame | None:

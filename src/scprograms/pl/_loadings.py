@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _AT_MOST_CLUSTERED = 5000
 """Hierarchical clustering holds the distance of every pair of genes: 100 MB here, 1.6 GB at 20,000."""
 _AT_MOST_NAMED = 300
+ROOM_ABOVE = 0.6
+"""Inches for the title of a clustermap."""
 
 
 def loading_heatmap(
@@ -106,7 +108,7 @@ def loading_heatmap(
         left=side + 0.9,
         right=side + 1.6,
         bottom=_figure.text_width(list(table), 8) + 0.3,
-        top=0.4,
+        top=0.55,
     )
     low, high = _figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
     drawn = ax.imshow(
@@ -120,8 +122,9 @@ def loading_heatmap(
             ax, np.arange(len(table)), list(table.index), fontsize=fontsize, importance=importance
         )
     else:
-        ax.set_ylabel(f"{len(table):,} genes")
+        ax.set_ylabel(f"{len(table):,} genes", fontsize=_figure.LABEL_SIZE)
     _figure.label_columns(ax, list(table))
+    _figure.set_title(ax, _title(n_genes, direction, len(table)))
     _figure.side_colorbar(ax, drawn, "loading", pad=0.15 + right)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
@@ -213,7 +216,7 @@ def loading_clustermap(
     side = _figure.text_width(list(table.index), fontsize) if named else 0.4
     width, height = float(np.clip(0.17 * table.shape[1], 1.6, 12)), max(2.5, len(table) * pitch) if named else 8.0
     branches, bottom = 0.8, _figure.text_width(list(table), 8) + 0.3
-    figsize = (branches + width + side + 1.3, branches + height + bottom)
+    figsize = (branches + width + side + 1.3, branches + height + bottom + ROOM_ABOVE)
     low, high = _figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
     grid = sns.clustermap(
         table,
@@ -232,11 +235,12 @@ def loading_clustermap(
     place_clustermap(grid, width=width, height=height, branches=branches, side=side, bottom=bottom)
     heatmap = grid.ax_heatmap
     heatmap.set_xlabel("")
-    heatmap.set_ylabel("" if named else f"{len(table):,} genes")
+    heatmap.set_ylabel("" if named else f"{len(table):,} genes", fontsize=_figure.LABEL_SIZE)
     heatmap.tick_params(axis="y", labelsize=fontsize, length=2, pad=1)
     heatmap.tick_params(axis="x", labelsize=float(np.clip(72 * width / table.shape[1] * 0.8, 3.5, 8)), length=2)
-    grid.ax_cbar.set_ylabel("loading", fontsize=8)
-    grid.ax_cbar.tick_params(labelsize=7, length=2)
+    _figure.set_title(grid.ax_col_dendrogram, _title(n_genes, direction, len(table)), pad=4)
+    grid.ax_cbar.set_ylabel("loading", fontsize=_figure.TICK_SIZE)
+    grid.ax_cbar.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
     axes = {
         "heatmap": heatmap,
         "row_dendrogram": grid.ax_row_dendrogram,
@@ -258,6 +262,13 @@ def place_clustermap(grid, *, width: float, height: float, branches: float, side
     place(grid.ax_col_dendrogram, branches, bottom + height, width, branches * 0.9)
     tall = min(2.0, height)
     place(grid.ax_cbar, branches + width + side + 0.4, bottom + height - tall, 0.14, tall)
+
+
+def _title(n_genes: int | None, direction: str, n_drawn: int) -> str:
+    if n_genes is None:
+        return f"Loadings of all {n_drawn:,} genes"
+    ways = {"up": "most raised", "down": "most lowered", "both": "most raised and most lowered"}[direction]
+    return f"The {n_genes} {ways} genes of each program"
 
 
 def _top_loadings(

@@ -132,9 +132,9 @@ def module_heatmap(
         _figure.label_columns(ax, list(samples.index))
     else:
         ax.set_xticks([])
-        ax.set_xlabel(f"{len(samples):,} samples, by module", fontsize=8)
-    title = f"{int(sizes.sum()):,} features x {len(samples):,} samples"
-    ax.set_title(title, fontsize=9, pad=72 * (_STRIP + _GAP) + 4)
+        ax.set_xlabel(f"{len(samples):,} samples", fontsize=_figure.LABEL_SIZE)
+    title = f"{int(sizes.sum()):,} features in {len(samples):,} samples, by module"
+    _figure.set_title(ax, title, pad=72 * (_STRIP + _GAP) + 4)
     _figure.side_colorbar(ax, drawn, "mean share of a feature's maximum", pad=0.15)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scprograms import _keys, get
 from scprograms._validate import check_int
 
-from . import _figure
+from . import _figure, _palette
 from ._module_colors import OTHERS, module_colors, short_name, text_color
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SPECIFIC_COLOR = "#0072B2"
+_SPECIFIC_COLOR = _palette.CYCLE[1]
 _LARGEST_DOT = 170.0
 """Area, in square points."""
 
@@ -92,9 +92,9 @@ def feature_score(
     thresholds = [modules.attrs[name] for name in ("lower", "upper") if name in modules.attrs]
     for value in thresholds:
         left.axvline(value, color="black", linewidth=1, linestyle="--", gid="threshold")
-    names = {"sd": "median \N{PLUS-MINUS SIGN} SD", "mad": "median + 3 x 1.4826 MAD", "raw_mad": "median + 3 MAD"}
-    rule = names.get(modules.attrs["rule"], f"permutation, FDR {modules.attrs.get('fdr', np.nan):g}")
-    left.set_title(f"{rule}: " + (", ".join(f"{value:.3f}" for value in thresholds) or "no threshold"), fontsize=9)
+    names = {"sd": "Median \N{PLUS-MINUS SIGN} SD", "mad": "Median + 3 x 1.4826 MAD", "raw_mad": "Median + 3 MAD"}
+    rule = names.get(modules.attrs["rule"], f"Permutation, FDR {modules.attrs.get('fdr', np.nan):g}")
+    _figure.set_title(left, f"{rule}: " + (", ".join(f"{value:.3f}" for value in thresholds) or "no threshold"))
 
     colors = module_colors(adata, key, list(modules.index))
     counts = modules["n_specific"].to_numpy()
@@ -104,8 +104,9 @@ def feature_score(
     right.set_yticks(np.arange(len(modules)), list(modules.index), fontsize=fontsize)
     right.set_ylim(len(modules) - 0.4, -0.6)
     right.margins(x=0.18)
-    right.set_xlabel("specific features")
-    right.spines[["top", "right"]].set_visible(False)
+    _figure.name_axes(right, "specific features")
+    right.tick_params(axis="y", labelsize=fontsize)
+    _figure.set_title(right, f"Specific features of {len(modules)} modules")
     right.locator_params(axis="x", nbins=4)
     return _figure.finish(fig, [left, right], owned=True, show=show, return_fig=return_fig, save=save)
 
@@ -128,10 +129,8 @@ def _draw_distribution(ax: Axes, score: pd.Series, kind: np.ndarray, n_bins: int
     )
     if n_inactive := int((kind == _keys.INACTIVE).sum()):
         ax.plot([], [], " ", label=f"without loadings: {n_inactive:,}")
-    ax.set_xlabel("feature score")
-    ax.set_ylabel("features")
+    _figure.name_axes(ax, "feature score", "features")
     ax.set_xlim(0, max(1.0, ax.get_xlim()[1]))
-    ax.spines[["top", "right"]].set_visible(False)
     ax.margins(y=0.3)
     box = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.9, "borderaxespad": 0.1}
     ax.legend(fontsize=7, loc="upper left", reverse=True, **box)
@@ -232,6 +231,7 @@ def module_map(
     ax.set_xticks(range(len(column_names)), column_names, rotation=90, fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_color("0.8")
+    _figure.set_title(ax, "Module of each sample")
     _legends(ax, used, colors)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
@@ -254,7 +254,7 @@ def _legends(ax: Axes, used: list[str], colors: dict[str, str]) -> None:
         return Line2D([], [], linestyle="", marker="o", markerfacecolor=color, label=label, **style)
 
     sizes = [dot("0.8", share, f"{share:g}") for share in (0.25, 0.5, 1)]
-    options: dict[str, Any] = {"frameon": False, "fontsize": 7, "title_fontsize": 8}
+    options: dict[str, Any] = {"frameon": False, "fontsize": _figure.SMALL_SIZE, "title_fontsize": _figure.LEGEND_SIZE}
     options |= {"borderaxespad": 0, "alignment": "left"}
     place: dict[str, Any] = {"loc": "upper left", "bbox_transform": ax.transAxes}
     first = ax.legend(

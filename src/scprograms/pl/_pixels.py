@@ -58,3 +58,11 @@ def wrap_term(term: str, *, width: int = 44, n_lines: int = 3) -> str:
         return term
     text = term if " " in term else term.replace("_", " ")
     return "\n".join(textwrap.wrap(text, width=width, max_lines=n_lines, placeholder=" …")) or term
+
+
+def few_ticks(low: float, high: float) -> list[float]:
+    """Return up to about four round numbers for a logarithmic axis: powers of ten, and between them on short axes."""
+    leads = (1, 2, 5) if high / low < 16 else (1, 3) if high / low < 160 else (1,)
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    ticks = [t for power in powers for lead in leads if low <= (t := lead * 10.0**power) <= high]
+    return ticks[:: -(-len(ticks) // 4)] if ticks else [low, high]

@@ -8,7 +8,7 @@ import numpy as np
 
 from scprograms import get
 
-from . import _figure
+from . import _figure, _palette
 
 if TYPE_CHECKING:
     import os
@@ -66,8 +66,8 @@ def rank_sweep(
     >>> sc.pp.normalize_total(adata, target_sum=1e4)
     >>> sc.pp.log1p(adata)
     >>> scp.tl.rank_sweep(adata, [3, 6, 9], n_folds=2, stability=False)
-    >>> [ax.get_title() for ax in scp.pl.rank_sweep(adata, show=False)]
-    ['error', 'cross-validation', 'silhouette']
+    >>> [ax.get_title(loc="left") for ax in scp.pl.rank_sweep(adata, show=False)]
+    ['Error', 'Cross-validation', 'Silhouette']
     """
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
@@ -76,10 +76,10 @@ def rank_sweep(
     panels = [
         (name, column)
         for name, column in (
-            ("error", "error"),
-            ("cross-validation", "cv_error"),
-            ("stability", "stability"),
-            ("silhouette", "silhouette"),
+            ("Error", "error"),
+            ("Cross-validation", "cv_error"),
+            ("Stability", "stability"),
+            ("Silhouette", "silhouette"),
         )
         if table[column].notna().any()
     ]
@@ -95,12 +95,11 @@ def rank_sweep(
         bottom = _BOTTOM + (n_rows - 1 - row) * (_HEIGHT + _ROW_GAP)
         ax = fig.add_axes((left / width, bottom / height, _WIDTH / width, _HEIGHT / height))
         _draw(ax, table, column)
-        ax.set_title(name, fontsize=10)
-        ax.set_xlabel("number of programs")
+        _figure.set_title(ax, name)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.ticklabel_format(axis="y", useOffset=False)
         ax.margins(y=0.1)
-        ax.spines[["top", "right"]].set_visible(False)
+        _figure.name_axes(ax, "number of programs")
         axes.append(ax)
     return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
@@ -108,7 +107,7 @@ def rank_sweep(
 def _draw(ax: Axes, table: pd.DataFrame, column: str) -> None:
     """Draw one curve, and where the suggestion lies."""
     k = table["n_programs"]
-    style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "color": _figure.CYCLE[1]}
+    style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "color": _palette.CYCLE[1]}
     spread = {
         "cv_error": table["cv_sd"] / np.sqrt(table.attrs["n_folds"]),
         "stability": table["stability_sd"],
@@ -123,9 +122,9 @@ def _draw(ax: Axes, table: pd.DataFrame, column: str) -> None:
         "stability": "matched cosine (\N{PLUS-MINUS SIGN} 1 SD)",
         "silhouette": "silhouette of loadings",
     }[column]
-    ax.set_ylabel(label)
+    ax.set_ylabel(label, fontsize=_figure.LABEL_SIZE)
     suggested = int(k[table["suggested"]].iloc[0])
-    ax.axvline(suggested, color=_figure.CYCLE[3], linewidth=0.9, linestyle="--", zorder=0, label=f"k = {suggested}")
+    ax.axvline(suggested, color=_palette.CYCLE[3], linewidth=0.9, linestyle="--", zorder=0, label=f"k = {suggested}")
     if column == "error":
         ax.plot(k, table["error_bound"], color="0.5", linestyle=":", linewidth=1.2, zorder=3, label="least possible")
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=_figure.LEGEND_SIZE)

@@ -158,4 +158,4 @@ def _write_f1(ax: Axes, states: pd.DataFrame, rows: list[str], name: str) -> Non
             color="black" if recoverable else "0.5",
         )
     mean = states["f1"].mean()
-    ax.set_title(name + ("" if np.isnan(mean) else f"\nmacro-F1 {mean:.2f}"), fontsize=9, loc="left", pad=12)
+    _figure.set_title(ax, name + ("" if np.isnan(mean) else f"\nmacro-F1 {mean:.2f}"), pad=12)

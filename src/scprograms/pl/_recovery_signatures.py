@@ -104,10 +104,10 @@ def recovery_signatures(
         states = parts[name]["state"].to_numpy()
         for at in np.flatnonzero(states[1:] != states[:-1]):
             ax.axhline(at + 0.5, color="white", linewidth=1.5)
-        ax.set_title(name, fontsize=9, loc="left")
+        _figure.set_title(ax, name)
     last = axes[min(len(axes), _PER_ROW) - 1]
     beyond = _figure.text_width([names[axes.index(last)]], 10) - _figure.size_of(last)[0]
-    _figure.side_colorbar(last, drawn, "weight (SD)", pad=max(0.2, beyond + 0.1), height=1.3)
+    _figure.side_colorbar(last, drawn, "weight (standard deviations)", pad=max(0.2, beyond + 0.1), height=1.3)
     return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 

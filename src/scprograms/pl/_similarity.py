@@ -101,7 +101,7 @@ def program_similarity(
         left=side + 0.75,
         right=1.3,
         bottom=_figure.text_width(list(table), 8) + 0.65,
-        top=0.3,
+        top=0.55,
     )
     colors = colormaps[cmap].with_extremes(bad="0.8")
     drawn = ax.imshow(table.to_numpy(), aspect="auto", interpolation="nearest", cmap=colors, vmin=-1, vmax=1)
@@ -110,8 +110,9 @@ def program_similarity(
     ax.set_yticks(range(n_rows), list(table.index), fontsize=fontsize)
     ax.tick_params(axis="y", length=2, pad=2)
     _figure.label_columns(ax, list(table))
-    ax.set_ylabel(f"programs of {names[0]}", fontsize=9)
-    ax.set_xlabel(f"programs of {names[1]}", fontsize=9)
+    ax.set_ylabel(f"programs of {names[0]}", fontsize=_figure.LABEL_SIZE)
+    ax.set_xlabel(f"programs of {names[1]}", fontsize=_figure.LABEL_SIZE)
+    _figure.set_title(ax, "Similarity of programs (frames: matched)")
     _mark_pairs(ax, np.diagonal(table.to_numpy()), fontsize=fontsize)
     _figure.side_colorbar(ax, drawn, "cosine of loadings", pad=0.2, height=1.6)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)

@@ -9,7 +9,7 @@ import numpy as np
 from scprograms import _keys, get
 from scprograms._validate import check_real
 
-from . import _figure
+from . import _figure, _palette
 from ._panels import panels
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BACKGROUND = "#D9D9D9"
+_UNASSIGNED = "no state assigned"
+"""Cells without a value: a discovery gives none to those of a factor that is no state."""
+_BACKGROUND = {_keys.NON_STATE: _palette.WITHOUT, _UNASSIGNED: "#EBEBEB"}
 _MANY = 20_000
 
 
@@ -38,8 +40,9 @@ def state_map(
 ) -> list[Axes] | Figure:
     """Draw recovered or discovered states at the places of their cells.
 
-    Cells without a state are small and grey, beneath the others. Over the image of a tissue, draw the same column with
-    squidpy: ``squidpy.pl.spatial_scatter(adata, color=f"{key}_state")``; with scanpy alone:
+    Cells without a state are small and grey, beneath the others: "non-state" are those that fit no state of a model;
+    a discovery assigns no state to the cells of a factor that is none. Over the image of a tissue, draw the same column
+    with squidpy: ``squidpy.pl.spatial_scatter(adata, color=f"{key}_state")``; with scanpy alone:
     ``scanpy.pl.embedding(adata, basis="spatial", color=f"{key}_state")``.
 
     Parameters
@@ -86,9 +89,12 @@ def state_map(
     """
     table = get.recovered_states(adata, key=key, basis=basis)
     names = [str(name) for name in table["state"].cat.categories]
-    table["state"] = table["state"].astype(object).where(table["state"].notna(), _keys.NON_STATE).astype(str)
-    states = [name for name in names if (table["state"] == name).any() and name != _keys.NON_STATE]
-    colors = dict(zip(states, _figure.group_colors(states, table.attrs.get("colors"), control=None), strict=True))
+    table["state"] = table["state"].astype(object).where(table["state"].notna(), _UNASSIGNED).astype(str)
+    own = _palette.category_colors([name for name in names if name != _keys.NON_STATE])
+    own |= {name: color for name, color in table.attrs.get("colors", {}).items() if name in own}
+    there = set(table["state"])
+    colors = {name: color for name, color in own.items() if name in there}
+    legend = {**colors, **{name: color for name, color in _BACKGROUND.items() if name in there}}
     groups = [("", np.ones(len(table), dtype=bool))]
     if split_by is not None:
         labels = get.labels(adata, split_by)
@@ -99,15 +105,15 @@ def state_map(
         right=0.15,
         bottom=0.15,
         top=0.35,
-        edge=_figure.text_width([*states, _keys.NON_STATE], 8) + 0.6,
+        edge=_figure.text_width(list(legend), 8) + 0.6,
         at_most=at_most,
     )
     for ax, (name, inside) in zip(axes, groups, strict=True):
         part = table[inside]
         area = float(np.clip(6000 / max(len(part), 1), 0.4, 16)) if size is None else check_real("size", size)
         _scatter(ax, part, colors, area)
-        ax.set_title(f"{name} ({len(part):,} cells)" if name else f"{len(part):,} cells", fontsize=9, loc="left")
-    _legend(axes[min(len(axes), at_most) - 1], colors, grey=bool((table["state"] == _keys.NON_STATE).any()))
+        _figure.set_title(ax, f"{name} ({len(part):,} cells)" if name else f"{len(part):,} cells")
+    _legend(axes[min(len(axes), at_most) - 1], legend)
     return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
@@ -115,7 +121,8 @@ def _scatter(ax: Axes, table: pd.DataFrame, colors: dict[str, str], area: float)
     style: dict[str, Any] = {"linewidths": 0, "rasterized": len(table) > _MANY}
     without = ~table["state"].isin(list(colors)).to_numpy()
     x, y = table["x"].to_numpy(), table["y"].to_numpy()
-    ax.scatter(x[without], y[without], s=area / 2, c=_BACKGROUND, gid=_keys.NON_STATE, **style)
+    greys = [_BACKGROUND[name] for name in table["state"][without]]
+    ax.scatter(x[without], y[without], s=area / 2, c=greys, gid=_keys.NON_STATE, **style)
     known = np.flatnonzero(~without)
     # In an order of their own: the state that is drawn last would hide the others.
     known = np.random.default_rng(0).permutation(known)
@@ -128,14 +135,14 @@ def _scatter(ax: Axes, table: pd.DataFrame, colors: dict[str, str], area: float)
     ax.spines[:].set_color("0.8")
 
 
-def _legend(ax: Axes, colors: dict[str, str], *, grey: bool) -> None:
+def _legend(ax: Axes, colors: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
-    shown = {**colors, **({_keys.NON_STATE: _BACKGROUND} if grey else {})}
     handles = [
-        Line2D([], [], linestyle="", marker="o", markersize=5, color=color, label=name) for name, color in shown.items()
+        Line2D([], [], linestyle="", marker="o", markersize=5, color=color, label=name)
+        for name, color in colors.items()
     ]
     ax.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.06, 1), frameon=False, fontsize=8, borderaxespad=0,
-        handletextpad=0.2,
+        handles=handles, loc="upper left", bbox_to_anchor=(1.06, 1), frameon=False,
+        fontsize=_figure.LEGEND_SIZE, borderaxespad=0, handletextpad=0.2,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from scprograms import get
 from scprograms._validate import check_int, check_real
 
-from . import _effects, _figure
+from . import _effects, _figure, _palette
 from ._pixels import spread, wrap_term
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"up": "#B2182B", "down": "#2166AC", "neither": "0.65"}
+_COLORS = {"up": _palette.UP, "down": _palette.DOWN, "neither": _palette.NEITHER}
 _FONT = 7.0
 _PAD = 0.12
 
@@ -151,13 +151,8 @@ def volcano(
     counts = f"{(way == 'up').sum()} raise it, {(way == 'down').sum()} lower it"
     if many == "program":
         counts = f"{(way == 'up').sum()} raised, {(way == 'down').sum()} lowered"
-    ax.set_title(
-        f"{wrap_term(one, width=86)}\n{len(table):,} {many}s; {counts} at q ≤ {max_q:g}", fontsize=8, loc="left"
-    )
-    ax.set_xlabel(_effects.EFFECT, fontsize=9)
-    ax.set_ylabel("$-\\log_{10}$ p", fontsize=9)
-    ax.tick_params(labelsize=8)
-    ax.spines[["top", "right"]].set_visible(False)
+    _figure.set_title(ax, f"{wrap_term(one, width=76)}\n{len(table):,} {many}s; {counts} at q ≤ {max_q:g}")
+    _figure.name_axes(ax, _effects.EFFECT, _figure.LOG10_P)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from ._conformal import Calibration, HeldOut, calibrate, hold_out, lower_bound, rank_in
-from ._design import Scaling, Strata, balanced_scaling, stratum_moments
+from ._design import Moments, Scaling, Strata, balanced_scaling, stratum_moments
 from ._identity import Identity, fit_identity, identity_margin
+from ._match import REFERENCES, Reference, agreement, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
-from ._recover import (
-    REASONS,
-    RECOVERED,
-    REFERENCES,
-    Recovered,
-    Reference,
-    Trained,
-    agreement,
-    match_states,
-    recover,
-    train,
-)
+from ._recover import REASONS, RECOVERED, Recovered, Trained, recover, train
 from ._scaling import posneg, z_scores
 from ._signature import Draws, Signature, TrainingOptions, aggregate, draw_runs, specific_features, state_means
 from ._solver import LOSSES, Loss, solve_states
@@ -32,6 +22,7 @@ __all__ = [
     "HeldOut",
     "Identity",
     "Loss",
+    "Moments",
     "Profiles",
     "Recovered",
     "Reference",

@@ -23,10 +23,13 @@ class HeldOut:
     """Labelled cells as models that had not seen them did."""
 
     cells: NDArray
+    """Rows of the n cells that were given a state."""
     state: NDArray
-    """The state that they were given."""
+    """The state that they were given, n."""
     agreement: NDArray
+    """How near they are to it, n, at most 1."""
     margin: NDArray
+    """Logit of their own type above that of the best other one, n; NaN where unknown."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,13 @@ class Calibration:
     """What held-out cells scored: sorted, per cell type and state (of all states together: -1)."""
 
     agreement: dict[tuple[int, int], NDArray]
+    """Sorted agreements of the cells that were given the state."""
     margin: dict[tuple[int, int], NDArray]
+    """Sorted margins of the cells of the type."""
     thresholds: dict[tuple[int, int], float]
+    """Least score of a cell in the state, from 0 to 1."""
     n_cells: dict[tuple[int, int], int]
+    """Held-out cells that were given the state."""
 
     def scores(self, cell_types: NDArray, found: Recovered) -> NDArray:
         """Return the score of each cell, from 0 to 1; NaN where no state was looked for.
@@ -62,8 +69,25 @@ class Calibration:
 def rank_in(ordered: NDArray, values: NDArray) -> NDArray:
     """Return the share of the ``ordered`` values that each value exceeds, between them by interpolation.
 
-    Below the lowest of them it falls to 0 within the distance from the lowest to the median. NaN for NaN, or
-    where there are none.
+    Below the lowest of them it falls to 0 within the distance from the lowest to the median.
+
+    Parameters
+    ----------
+    ordered
+        Sorted numbers, n.
+    values
+        Numbers to rank, any number of them.
+
+    Returns
+    -------
+    Ranks from 0 to n / (n + 1), of the shape of ``values``. NaN for NaN, or where nothing is ordered.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import rank_in
+    >>> rank_in(np.array([1.0, 2.0, 3.0]), np.array([-5.0, 2.5, 9.0])).tolist()
+    [0.0, 0.625, 0.75]
     """
     if not len(ordered):
         return np.full(len(values), np.nan)
@@ -142,6 +166,33 @@ def hold_out(
 
     A fold of random cells is scaled together with the other cells of its samples, since that needs no labels and new
     samples will not be a fifth of their size.
+
+    Parameters
+    ----------
+    matrix
+        Cells x genes, log-normalised, dense or CSR.
+    cell_types, states, samples
+        Codes of each cell; -1 where unknown.
+    n_types, n_states
+        Number of types, and of states of all types together.
+    options
+        How to learn.
+
+    Returns
+    -------
+    The cells that were given a state, which may be fewer than are labelled, and how well they agree with it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import TrainingOptions, hold_out
+    >>> rng = np.random.default_rng(0)
+    >>> states, samples = np.tile([0, 1], 150), np.repeat([0, 1, 2], 100)
+    >>> X = rng.normal(2, 1, (300, 20))
+    >>> X[:, :10] += 2 * states[:, None]
+    >>> found = hold_out(X, np.zeros(300, int), states, samples, 1, 2, TrainingOptions(n_runs=5))
+    >>> len(found.cells), bool((found.state == states[found.cells]).mean() > 0.95)
+    (300, True)
     """
     fold, by_sample = make_folds(cell_types, states, samples, n_types, options)
     whole = by_sample[np.maximum(cell_types, 0)]
@@ -166,8 +217,42 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
 
     The threshold of a state is the k-th lowest score of the n held-out cells that were given that state, k the largest
     integer up to (1 - confidence) (n + 1): a new cell like them is below with a probability of at most 1 - confidence
-    (conformal prediction, with the predicted state as the category). With k = 0, all cells of the type decide: scores
-    are ranks, which states of different agreement have in common.
+    (conformal prediction [1]_, with the predicted state as the category). With k = 0, all cells of the type decide:
+    scores are ranks, which states of different agreement have in common.
+
+    Parameters
+    ----------
+    held_out
+        What :func:`hold_out` returned.
+    cell_types
+        Type of each labelled cell, as it was passed there.
+    trained
+        What was learned from all cells.
+    confidence
+        Share of the cells of a known state to keep, from 0 to 1.
+
+    Returns
+    -------
+    Thresholds of each type and state, and the sorted scores that new cells are ranked among.
+
+    References
+    ----------
+    .. [1] Vovk, Gammerman & Shafer (2005), Algorithmic learning in a random world, Springer,
+       https://doi.org/10.1007/b106715
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import TrainingOptions, calibrate, hold_out, train
+    >>> rng = np.random.default_rng(0)
+    >>> states, samples, types = np.tile([0, 1], 150), np.repeat([0, 1, 2], 100), np.zeros(300, int)
+    >>> X = rng.normal(2, 1, (300, 20))
+    >>> X[:, :10] += 2 * states[:, None]
+    >>> options = TrainingOptions(n_runs=5)
+    >>> trained = train(X, types, states, samples, 1, options)
+    >>> found = calibrate(hold_out(X, types, states, samples, 1, 2, options), types, trained, 0.95)
+    >>> sorted(found.n_cells), 0 < found.threshold(0, 1) < 0.1
+    ([(0, 0), (0, 1)], True)
     """
     agreement: dict[tuple[int, int], NDArray] = {}
     margin: dict[tuple[int, int], NDArray] = {}
@@ -206,7 +291,22 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
 
 
 def lower_bound(scores: NDArray, confidence: float) -> float:
-    """Return the k-th lowest score, k the largest integer up to (1 - confidence) (n + 1); 0 where that is 0."""
+    """Return the k-th lowest score, k the largest integer up to (1 - confidence) (n + 1); 0 where that is 0.
+
+    Parameters
+    ----------
+    scores
+        Scores of n cells.
+    confidence
+        Share of the scores of like cells to lie above, from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import lower_bound
+    >>> lower_bound(np.arange(19) / 19, 0.9) == 1 / 19, lower_bound(np.arange(5) / 5, 0.9)
+    (True, 0.0)
+    """
     k = int(np.floor((1 - confidence) * (len(scores) + 1) + 1e-9))
     return float(np.sort(scores)[k - 1]) if k >= 1 else 0.0
 

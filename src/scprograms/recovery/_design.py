@@ -31,7 +31,9 @@ class Strata:
     of_cell: NDArray
     """Stratum of each cell."""
     n_samples: int
+    """Number of samples."""
     n_states: int
+    """Number of states."""
 
     @classmethod
     def of(cls, samples: NDArray, states: NDArray) -> Strata:
@@ -81,13 +83,35 @@ class Moments:
     """Means and variances of all genes in each group of cells."""
 
     means: NDArray
+    """Groups x genes."""
     variances: NDArray
+    """Groups x genes, of the population."""
     n_detected: NDArray
     """Cells in which each gene is not zero."""
 
 
 def stratum_moments(matrix: Matrix, strata: Strata) -> Moments:
-    """Return the moments of each gene in each stratum, in double precision."""
+    """Return the moments of each gene in each stratum, in double precision.
+
+    Parameters
+    ----------
+    matrix
+        Cells x genes, dense or CSR; sparse matrices stay sparse.
+    strata
+        State and sample of each cell.
+
+    Returns
+    -------
+    Means and variances, strata x genes, and the number of cells that express each gene.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import Strata, stratum_moments
+    >>> strata = Strata.of(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
+    >>> stratum_moments(np.array([[1.0], [3.0], [5.0], [0.0]]), strata).means.ravel().tolist()
+    [2.0, 5.0, 0.0]
+    """
     return group_moments(matrix, strata.of_cell, len(strata.sizes))
 
 
@@ -130,6 +154,28 @@ def balanced_scaling(moments: Moments, strata: Strata) -> Scaling:
 
     A sample that has mostly, or only, cells of one state is centred as if it had all of them alike: its own mean would
     be that state, and centring would remove it.
+
+    Parameters
+    ----------
+    moments
+        Means and variances of each stratum, strata x genes.
+    strata
+        Which sample and state each stratum is. States have to be linked by samples that they share.
+
+    Returns
+    -------
+    Centre and scale of each sample, samples x genes, and effects of the states, states x genes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import Strata, balanced_scaling, stratum_moments
+    >>> states, samples = np.array([0, 1, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 1])
+    >>> X = (10.0 * samples + 2.0 * states)[:, None]
+    >>> strata = Strata.of(samples, states)
+    >>> scaling = balanced_scaling(stratum_moments(X, strata), strata)
+    >>> scaling.center.ravel().round(6).tolist(), scaling.effects.ravel().round(6).tolist()
+    ([1.0, 11.0], [-1.0, 1.0])
     """
     n, m, sizes = len(strata.sample), strata.n_samples, strata.sizes.astype(np.float64)
     weights = np.sqrt(sizes / (sizes + HALF_WEIGHT))

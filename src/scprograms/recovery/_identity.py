@@ -36,6 +36,7 @@ class Identity:
     weights: NDArray
     """Genes x types: logits per unit of expression."""
     intercepts: NDArray
+    """Of the logits, one per type."""
     means: NDArray
     """Genes x types: mean expression."""
     cell_types: NDArray
@@ -56,6 +57,20 @@ def fit_identity(matrix: Matrix, cell_types: NDArray, n_types: int) -> Identity 
         Codes of each cell; -1 where unknown.
     n_types
         Number of types.
+
+    Returns
+    -------
+    Genes that set the types apart and their weights, or None: with one type, or where hardly a gene differs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import fit_identity
+    >>> types = np.repeat([0, 1], 40)
+    >>> X = np.random.default_rng(0).normal(2, 1, (80, 12))
+    >>> X[:, :8] += 3 * types[:, None]
+    >>> fit_identity(X, types, 2).weights.shape[1]
+    2
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -104,7 +119,7 @@ def _distinct_genes(means: NDArray, variance: NDArray) -> NDArray:
 
 
 def identity_margin(values: NDArray, identity: Identity, present: NDArray, own: int) -> NDArray:
-    """Return how far the logit of each cell's own type is above the largest of the others, at most :data:`CERTAIN`.
+    """Return how far the logit of each cell's own type is above the largest of the others, at most 1.
 
     A gene that is missing counts as if all cells had what its own type has on average.
 
@@ -118,6 +133,22 @@ def identity_margin(values: NDArray, identity: Identity, present: NDArray, own: 
         Mask of the genes of the model.
     own
         The type that the cells are said to be of.
+
+    Returns
+    -------
+    A logit for each cell; below 0 where another type is more likely.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import fit_identity, identity_margin
+    >>> types = np.repeat([0, 1], 40)
+    >>> X = np.random.default_rng(0).normal(2, 1, (80, 12))
+    >>> X[:, :8] += 3 * types[:, None]
+    >>> identity = fit_identity(X, types, 2)
+    >>> margin = identity_margin(X[:, identity.genes], identity, np.ones(len(identity.genes), bool), own=1)
+    >>> bool((margin[40:] > 0).mean() > 0.95), bool((margin[:40] < 0).mean() > 0.95)
+    (True, True)
     """
     mine = identity.cell_types == own
     missing = identity.means[~present][:, mine].T @ identity.weights[~present]

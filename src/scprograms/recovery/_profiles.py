@@ -34,8 +34,9 @@ class Profiles:
     means: NDArray
     """Genes x groups."""
     cell_types: NDArray
+    """Type of each group."""
     states: NDArray
-    """Type and state of each group; state -1 for cells whose state is unknown."""
+    """State of each group; -1 for cells whose state is unknown."""
 
 
 def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profiles | None:
@@ -49,6 +50,19 @@ def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profil
         Cells x genes, log-normalised, dense or CSR.
     cell_types, states
         Codes of each cell; -1 where unknown.
+
+    Returns
+    -------
+    Genes, axes and means, or None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import fit_profiles
+    >>> types, states = np.repeat([0, 0, 1], 30), np.repeat([0, 1, 2], 30)
+    >>> X = np.random.default_rng(0).normal(2, 1, (90, 12)) + 3 * np.eye(3)[states].repeat(4, axis=1)
+    >>> fit_profiles(X, types, states).states.tolist()
+    [0, 1, 2]
     """
     n_codes = int(states.max(initial=0)) + 2
     groups, of_cell, sizes = np.unique(
@@ -94,6 +108,22 @@ def profile_distance(values: NDArray, profiles: Profiles, present: NDArray, cell
         Mask of the genes of the profiles.
     cell_type, state
         The group.
+
+    Returns
+    -------
+    A distance for each cell, 0 or more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import fit_profiles, profile_distance
+    >>> types, states = np.repeat([0, 0, 1], 30), np.repeat([0, 1, 2], 30)
+    >>> X = np.random.default_rng(0).normal(2, 1, (90, 12)) + 3 * np.eye(3)[states].repeat(4, axis=1)
+    >>> profiles = fit_profiles(X, types, states)
+    >>> every = np.ones(len(profiles.genes), bool)
+    >>> distance = profile_distance(X[:, profiles.genes], profiles, every, 0, 1)
+    >>> bool(distance[30:60].max() < distance[60:].min())
+    True
     """
     group = np.flatnonzero((profiles.cell_types == cell_type) & (profiles.states == state))
     if not len(group):

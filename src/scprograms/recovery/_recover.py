@@ -1,30 +1,26 @@
-"""States of cells from learned signatures: scaling without labels, usages, and how well the best state agrees."""
+"""Signatures of all cell types, and the states of cells that were not learned from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._design import LEAST_CAP, Matrix, Strata
 from ._identity import LEAST_GENES, Identity, fit_identity, identity_margin
+from ._match import Reference, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
-from ._scaling import posneg, z_scores
 from ._signature import Draws, Signature, TrainingOptions, dense, draw_runs
-from ._solver import Loss, solve_states
+from ._solver import Loss
 
-Reference = Literal["sample", "training"]
-REFERENCES = ("sample", "training")
 LEAST_CELLS = 20
 """Fewer cells of a type in a sample are not scaled by their own mean and deviation."""
-NEAR, LEAST_NEAR = 0.5, 3
-"""Agreement of a cell that is near its state, and how many of them show that a sample has the state."""
-_ROUNDS = 3
 
-RECOVERED, NO_TYPE, NO_MODEL, FEW_CELLS, FEW_GENES, NO_SIGNAL = range(6)
+NO_TYPE, NO_MODEL, FEW_CELLS, FEW_GENES, NO_SIGNAL = range(1, 6)
+RECOVERED = 0
+"""Index into :data:`scprograms.recovery.REASONS` for cells in which a state was looked for and found."""
 REASONS = (
     "recovered",
     "no cell type or sample",
@@ -33,6 +29,7 @@ REASONS = (
     f"fewer than {LEAST_GENES} genes of the signature",
     "no signal in the genes of the signature",
 )
+"""Why a cell has a state or none, as ``Recovered.reason`` counts them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ class Trained:
     signatures: dict[int, Signature]
     """Of types with two states or more."""
     identity: Identity | None
+    """What tells the types apart; None where they cannot be told."""
     skipped: dict[int, str]
     """Why a type has no signature."""
     draws: dict[int, Draws]
@@ -84,7 +82,7 @@ def train(
     *,
     runs: Sequence[int] | None = None,
 ) -> Trained:
-    """Learn the signatures of all cell types.
+    """Learn the signatures of all cell types, states that somebody has found, as in [1]_.
 
     Parameters
     ----------
@@ -98,6 +96,26 @@ def train(
         How to learn.
     runs
         Numbers of the runs; all by default.
+
+    Returns
+    -------
+    Signatures of the types with several states, profiles of those with one, and why other types have neither.
+
+    References
+    ----------
+    .. [1] Luca et al. (2021), Cell 184:5482, https://doi.org/10.1016/j.cell.2021.09.014
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import TrainingOptions, train
+    >>> rng = np.random.default_rng(0)
+    >>> states, samples, types = np.tile([0, 1], 100), np.repeat([0, 1], 100), np.zeros(200, int)
+    >>> X = rng.normal(2, 1, (200, 20))
+    >>> X[:, :10] += 2 * states[:, None]
+    >>> trained = train(X, types, states, samples, 1, TrainingOptions(n_runs=5))
+    >>> trained.signatures[0].W.shape, trained.skipped
+    ((40, 2), {})
     """
     signatures: dict[int, Signature] = {}
     draws: dict[int, Draws] = {}
@@ -166,6 +184,23 @@ def recover(
         Loss of the usages.
     reference
         What z-scores are relative to: the sample's own cells, or those of training.
+
+    Returns
+    -------
+    State, shares, agreement and margin of each cell, and the reason where it has none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import TrainingOptions, recover, train
+    >>> rng = np.random.default_rng(0)
+    >>> states, samples, types = np.tile([0, 1], 100), np.repeat([0, 1], 100), np.zeros(200, int)
+    >>> X = rng.normal(2, 1, (200, 20))
+    >>> X[:, :10] += 2 * states[:, None]
+    >>> trained = train(X, types, states, samples, 1, TrainingOptions(n_runs=5))
+    >>> found = recover(X, types, samples, trained, 2)
+    >>> bool((found.state == states).mean() > 0.95), found.shares.shape
+    (True, (200, 2))
     """
     n = matrix.shape[0]
     columns = np.arange(matrix.shape[1]) if columns is None else columns
@@ -218,103 +253,3 @@ def _margins(rows: Matrix, identity: Identity | None, columns: NDArray, own: int
         return unknown
     values = dense(rows, columns[identity.genes[present]])
     return identity_margin(values, identity, present, own)
-
-
-def match_states(
-    values: NDArray, samples: NDArray, signature: Signature, present: NDArray, *, loss: Loss, reference: Reference
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Return the state (an index into those of the signature), the shares, and the agreement of each cell.
-
-    Parameters
-    ----------
-    values
-        Cells x genes of the signature that are present.
-    samples
-        Sample of each cell.
-    signature
-        The states.
-    present
-        Mask of the genes of the signature.
-    loss, reference
-        As in :func:`recover`.
-    """
-    p = len(signature.genes)
-    genes = np.flatnonzero(present)
-    signed = signature.signed[genes]
-    if reference == "training":
-        Z = z_scores(values, signature.center[genes], signature.scale[genes])
-    else:
-        Z = np.empty_like(values)
-        for s in np.unique(samples):
-            mine = samples == s
-            Z[mine] = scale_sample(values[mine], signed, signature.effects[genes])
-    H = solve_states(posneg(Z), signature.W[np.concatenate([genes, genes + p])], loss=loss)
-    total = H.sum(axis=1, keepdims=True)
-    shares = H / np.where(total > 0, total, 1.0)
-    own = np.where(total[:, 0] > 0, shares.argmax(axis=1), -1)
-    return own, shares, agreement(Z, signed, own)
-
-
-def agreement(Z: NDArray, signed: NDArray, own: NDArray) -> NDArray:
-    """Return how near each cell is to its state, among the directions in which states differ: 1 at the state or beyond.
-
-    z-scores are projected on the space that the differences of the states span, where nearly all other variation is
-    missing. 0 is as far from the state as the centre of the states is. To be further from the centre than the state, in
-    the same direction, is not held against a cell.
-
-    Parameters
-    ----------
-    Z
-        Cells x genes, z-scores.
-    signed
-        Genes x states: the mean z-scores of each state.
-    own
-        State of each cell; -1 for none, which gives NaN.
-    """
-    center = signed.mean(axis=1, keepdims=True)
-    basis, size, _ = np.linalg.svd(signed - center, full_matrices=False)
-    basis = basis[:, size > 1e-9 * size.max(initial=0)]
-    placed, states = (Z - center.T) @ basis, (signed - center).T @ basis
-    length = np.linalg.norm(states, axis=1)
-    found = np.full(len(Z), np.nan)
-    for c in np.unique(own[own >= 0]):
-        cells = placed[own == c]
-        if length[c] <= 0:
-            found[own == c] = 0.0
-            continue
-        along = cells @ (states[c] / length[c])
-        across = np.maximum(np.sum(cells**2, axis=1) - along**2, 0)
-        found[own == c] = 1 - np.sqrt(across + np.maximum(length[c] - along, 0) ** 2) / length[c]
-    return found
-
-
-def _cosines(Z: NDArray, signed: NDArray) -> NDArray:
-    length = np.linalg.norm(Z, axis=1, keepdims=True) * np.linalg.norm(signed, axis=0)
-    return np.asarray((Z @ signed) / np.where(length > 0, length, 1.0))
-
-
-def scale_sample(values: NDArray, signed: NDArray, effects: NDArray) -> NDArray:
-    """Return z-scores of the cells of one sample, as if it held all states alike.
-
-    At first relative to mean and deviation of its cells. Then, a few times over, each cell is given the state that it
-    agrees with most, and the known effect of that state is taken off before mean and deviation are: a sample that has
-    more of one state than of the others is centred as one that has them alike, as in training. Cells count by the
-    square of the cosine of their z-scores and those of the state, so that cells in no state hardly do.
-
-    Where fewer than two states have cells that are near them, nothing says where the centre is: cells of one state fit
-    any of them, if the centre is moved. It then stays at the mean, and cells of one state are near none.
-    """
-    plain = Z = z_scores(values, values.mean(axis=0), values.std(axis=0))
-    between = np.mean(effects**2, axis=1)
-    for _ in range(_ROUNDS):
-        cosines = _cosines(Z, signed)
-        weight = np.maximum(cosines.max(axis=1), 0) ** 2
-        if not weight.any():
-            return plain
-        weight /= weight.sum()
-        rest = values - effects.T[cosines.argmax(axis=1)]
-        center = weight @ rest
-        Z = z_scores(values, center, np.sqrt(weight @ (rest - center) ** 2 + between))
-    own = _cosines(Z, signed).argmax(axis=1)
-    n_near = np.bincount(own[agreement(Z, signed, own) > NEAR], minlength=signed.shape[1])
-    return Z if np.sum(n_near >= LEAST_NEAR) >= 2 else plain

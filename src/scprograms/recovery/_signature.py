@@ -21,13 +21,19 @@ class TrainingOptions:
     """How signatures are learned."""
 
     n_features: int = 300
+    """Genes of a cell type, at most."""
     n_features_per_state: int = 50
+    """Features that are chosen for a state, at most."""
     n_cells: int = 2500
+    """Cells of a draw, at most."""
     n_runs: int = 50
+    """Draws of cells."""
     rank_by: str = "states"
+    """Genes of the largest variance between states, or (``"variance"``) within samples."""
     min_cells: int = 5
     """Of a state, for it to be learned."""
     random_state: int = 0
+    """Seed of the draws."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +53,22 @@ class Signature:
     effects: NDArray
     """p x S: how far a state is from the centre, in units of expression."""
     center: NDArray
+    """Mean of each gene, p; over the training samples."""
     scale: NDArray
-    """p: mean over the training samples."""
+    """Standard deviation of each gene, p; over the training samples."""
 
     @property
     def signed(self) -> NDArray:
-        """P x S: the mean z-score of each gene in each state."""
+        """Genes x states: the mean z-score of each gene in each state."""
         p = len(self.genes)
         return self.W[:p] - self.W[p:]
 
 
 def state_means(V: NDArray, states: NDArray, n_states: int) -> NDArray:
-    """Return the features x states matrix W that minimises KL(V' | W H) and |V' - W H| for one-hot H.
+    """Return the features x states matrix W that fits V by KL and by least squares for one-hot H.
 
-    With every cell in one state, both losses fall apart into one problem per feature and state, and the best constant
-    for a set of non-negative numbers is their mean.
+    With every cell in one state, the losses between V' and W H (Kullback-Leibler, or squares) fall apart into one
+    problem per feature and state, and the best constant for a set of non-negative numbers is their mean.
 
     Parameters
     ----------
@@ -88,6 +95,20 @@ def specific_features(W: NDArray, n_per_state: int) -> NDArray:
     """Return the mask, features x states, of up to ``n_per_state`` features that are highest above all other states.
 
     A feature belongs to the state that it is largest in; what counts is how far that is above the second largest.
+
+    Parameters
+    ----------
+    W
+        Features x states.
+    n_per_state
+        Number of features for each state, at most.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import specific_features
+    >>> specific_features(np.array([[5.0, 1.0], [3.0, 2.0], [0.0, 4.0]]), 1).tolist()
+    [[True, False], [False, False], [False, True]]
     """
     top = W.argmax(axis=1)
     highest = np.sort(W, axis=1)
@@ -126,12 +147,13 @@ class Draws:
     index: NDArray
     """Number of each run."""
     runs: NDArray
-    """Runs x 2p x S."""
+    """Mean features of each run, runs x 2p x S."""
     effects: NDArray
-    """p x S."""
+    """How far a state is from the centre, p x S."""
     center: NDArray
+    """Mean of each gene, p."""
     scale: NDArray
-    """p."""
+    """Standard deviation of each gene, p."""
 
     def signature(self, n_per_state: int) -> Signature | None:
         """Average the runs over the features that are stable; None where there is none."""
@@ -154,6 +176,26 @@ def aggregate(runs: NDArray, n_per_state: int) -> tuple[NDArray, NDArray, NDArra
     """Return the genes to keep, W and its spread over runs, and the share of runs that chose a feature for a state.
 
     Kept are genes with a feature that was chosen for the same state in more than half of the runs, with both signs.
+
+    Parameters
+    ----------
+    runs
+        Runs x 2p x states: positive parts of p genes, then negative ones.
+    n_per_state
+        Number of features for each state, at most.
+
+    Returns
+    -------
+    Indices of the m genes; mean and standard deviation over runs, and shares of runs, each 2m x states.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import aggregate
+    >>> run = np.array([[5.0, 1.0], [2.0, 2.0], [0.0, 4.0], [1.0, 1.0]])
+    >>> genes, W, spread, chosen = aggregate(np.stack([run, run + 1]), 1)
+    >>> genes.tolist(), W.tolist(), float(spread.max())
+    ([0], [[5.5, 1.5], [0.5, 4.5]], 0.5)
     """
     chosen = np.mean([specific_features(W, n_per_state) for W in runs], axis=0)
     kept = (chosen > 0.5).any(axis=1)
@@ -188,6 +230,22 @@ def draw_runs(
         Number of the stream of random numbers, such as that of the cell type.
     runs
         Numbers of the runs; all by default.
+
+    Returns
+    -------
+    What each run found, p genes x 2 signs and S states, or None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from scprograms.recovery import TrainingOptions, draw_runs
+    >>> rng = np.random.default_rng(0)
+    >>> states, samples = np.tile([0, 1], 100), np.repeat([0, 1], 100)
+    >>> X = rng.normal(2, 1, (200, 20))
+    >>> X[:, :10] += 2 * states[:, None]
+    >>> draws = draw_runs(X, samples, states, TrainingOptions(n_runs=5))
+    >>> draws.runs.shape, draws.signature(10).genes.tolist() == list(range(10))
+    ((5, 40, 2), True)
     """
     strata = Strata.of(samples, states)
     moments = stratum_moments(matrix, strata)

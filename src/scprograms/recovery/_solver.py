@@ -11,7 +11,9 @@ from scprograms.factorization._nnls import finish_rows
 from scprograms.factorization._parallel import for_blocks, jit
 
 Loss = Literal["kl", "frobenius"]
+"""What usages of states minimise: the Kullback-Leibler divergence, or the sum of squares."""
 LOSSES = ("kl", "frobenius")
+"""The values of ``Loss``."""
 
 FLOOR = 1e-9
 """Entries of W below so much of the largest are raised to it: a feature that is 0 in all states fits no cell."""
@@ -162,7 +164,11 @@ def solve_states(V: NDArray, W: NDArray, *, loss: Loss = "kl") -> NDArray:
     W
         Features x states, not negative.
     loss
-        ``"kl"`` (Kullback-Leibler) or ``"frobenius"`` (least squares).
+        ``"kl"`` (Kullback-Leibler), by projected Newton steps [1]_, or ``"frobenius"`` (least squares).
+
+    References
+    ----------
+    .. [1] Bertsekas (1982), SIAM J. Control Optim. 20:221, https://doi.org/10.1137/0320018
 
     Examples
     --------

@@ -23,15 +23,22 @@ _TOO_LARGE = 1.1
 """As for the warning of ``tl.calibrate``."""
 
 
-def read_effects(adata: AnnData, groupby: str, control: str, *, key: str) -> pd.DataFrame:
+def compared_with(control: str | None) -> str:
+    """Return what groups are compared with, in words."""
+    return "all other cells" if control is None else f"{control} cells"
+
+
+def read_effects(adata: AnnData, groupby: str, control: str | None, *, key: str) -> pd.DataFrame:
     """Return the table of :func:`scprograms.get.effects`; raise where it is of another comparison."""
     table = get.effects(adata, groupby, key=key)
     params = effects_params(adata, groupby, key=key)
-    against = "all other cells" if params.get("versus") == "rest" else params.get("control", control)
+    against = None if params.get("versus") == "rest" else params.get("control", control)
     if against != control:
+        how = "versus='rest'" if control is None else repr(control)
+        tested = "all other cells" if against is None else against
         msg = (
-            f"control={control!r}, but the effects of {groupby!r} in .uns[{key!r}] were tested against {against}: call "
-            f"scp.tl.perturbation_effects(adata, {groupby!r}, {control!r}, key={key!r}) first."
+            f"control={control!r}, but the effects of {groupby!r} in .uns[{key!r}] were tested against {tested}: pass "
+            f"control={against!r}, or call scp.tl.perturbation_effects(adata, {groupby!r}, {how}, key={key!r}) first."
         )
         raise ValueError(msg)
     return table

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 250_000
 """Rows per sheet. Excel stops at 1,048,576, but hardly opens a file of that size."""
 _MAX_CHARACTERS = 32_767
+_FORMATS = {"p": "0.00E+00", "whole": "#,##0", "decimal": "0.000"}
+"""How numbers show; what is stored is the number itself."""
 _SAFE = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 
 
@@ -62,7 +64,7 @@ def write_excel(
     strongest evidence first), ``Pathway Enrichment`` (all terms, best first), ``Top Pathways`` (the best significant
     terms), ``Perturbation Effects`` (every perturbation x program), ``Calibration`` (the summary of the tests within
     the control), ``Parameters`` and ``Versions``. Programs that have names stand with them. A sheet ends after 250,000
-    rows, with a note; all text is stored as text.
+    rows, with a note; its first row stays in sight and has filters. All text is stored as text.
 
     Raises
     ------
@@ -118,40 +120,58 @@ def write_excel(
 
 
 def _as_sheet(entries: Mapping[str, Any], name: str) -> pd.DataFrame:
-    return pd.DataFrame({name: list(entries), "value": [str(value) for value in entries.values()]})
+    values = [value if type(value) in (int, float) else str(value) for value in entries.values()]
+    return pd.DataFrame({name: list(entries), "value": pd.Series(values, dtype=object)})
 
 
 def _write(path: os.PathLike[str], sheets: Mapping[str, pd.DataFrame]) -> None:
     import xlsxwriter
 
     with xlsxwriter.Workbook(str(path), {**_SAFE, "constant_memory": True}) as book:
-        bold = book.add_format({"bold": True, "bottom": 1})
+        bold = book.add_format({"bold": True, "bottom": 1, "bg_color": "#F0F3F6"})
+        formats = {name: book.add_format({"num_format": form}) for name, form in _FORMATS.items()}
         for name, table in sheets.items():
             sheet = book.add_worksheet(name)
             sheet.freeze_panes(1, 1)
             shown = table.head(MAX_ROWS)
+            sheet.autofilter(0, 0, max(1, len(shown)), max(0, len(table.columns) - 1))
             for column, title in enumerate(table.columns):
-                texts = [str(title), *map(_width_sample, shown[title].head(200))]
-                sheet.set_column(column, column, min(60, 2 + max(map(len, texts))))
+                texts = [*map(_width_sample, shown[title].head(200)), ""]
+                # Beside a title stands the arrow of its filter.
+                sheet.set_column(column, column, min(60, max(len(str(title)) + 4, 2 + max(map(len, texts)))))
                 sheet.write_string(0, column, str(title), bold)
+            of_columns = [_format_of(str(title)) for title in shown]
             for row, values in enumerate(zip(*(shown[title].tolist() for title in shown), strict=True), start=1):
-                for column, value in enumerate(values):
-                    _write_cell(sheet, row, column, value)
+                for column, (value, form) in enumerate(zip(values, of_columns, strict=True)):
+                    _write_cell(sheet, row, column, value, formats, form)
             if len(shown) < len(table):
                 note = f"The first {len(shown):,} of {len(table):,} rows; the others are in the AnnData."
                 sheet.write_string(len(shown) + 1, 0, note)
+
+
+def _decimal(value: float) -> str:
+    """Return the format in which a number shows its first digits: what is very small or large needs a power."""
+    return "decimal" if value == 0 or 1e-3 <= abs(value) < 1e6 else "p"
+
+
+def _format_of(title: str) -> str | None:
+    """Return the number format of a column of p-values or q-values; others go by what they hold."""
+    return "p" if title in ("p", "q") else None
 
 
 def _width_sample(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _write_cell(sheet: Any, row: int, column: int, value: Any) -> None:
+def _write_cell(
+    sheet: Any, row: int, column: int, value: Any, formats: Mapping[str, Any], form: str | None = None
+) -> None:
     if isinstance(value, bool | np.bool_):
         sheet.write_boolean(row, column, bool(value))
     elif isinstance(value, int | float | np.number):
         if np.isfinite(value):
-            sheet.write_number(row, column, value)
+            whole = isinstance(value, int | np.integer)
+            sheet.write_number(row, column, value, formats[form or ("whole" if whole else _decimal(float(value)))])
         elif not np.isnan(value):  # Excel has no infinity; what is missing stays empty
             sheet.write_string(row, column, "inf" if value > 0 else "-inf")
     elif value is not None and value is not pd.NA:

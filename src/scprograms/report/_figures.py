@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from scprograms import get, pl
 from scprograms._files import atomic_path
 from scprograms._validate import warn
+from scprograms.pl._figure import text_stays_text
 
-from ._effects import calibration_in_words, effects_params, effects_test, program_names, read_effects
-from ._format import TESTS, method_of, plural
+from ._captions import anova_in_words, calibration_tests, effects_in_words, enrichment_in_words
+from ._effects import calibration_in_words, compared_with, program_names, read_effects
+from ._format import plural
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -34,9 +36,11 @@ class Picture:
     name: str
     """Name of the files, without ending."""
     title: str
+    """Heading above it."""
     caption: str
     """What is shown, and with which test."""
     png: Path
+    """The file to show."""
 
 
 def write_figures(
@@ -44,7 +48,7 @@ def write_figures(
     groupby: str,
     folder: str | os.PathLike[str],
     *,
-    control: str,
+    control: str | None = None,
     key: str = "semi_nmf",
     max_q: float = 0.05,
     n_boxes: int | None = None,
@@ -64,7 +68,8 @@ def write_figures(
     folder
         Where to write; it is made where it does not exist.
     control
-        Level of ``groupby`` to compare with.
+        Level of ``groupby`` to compare with; None where groups were compared with all other cells
+        (``versus="rest"``).
     key
         ``key_added`` of the factorization.
     max_q
@@ -84,7 +89,8 @@ def write_figures(
     KeyError
         There is no factorization under ``key``, or no column ``groupby``.
     ValueError
-        ``control`` is no level of ``groupby``, or gene names are not unique.
+        ``control`` is no level of ``groupby``, effects were tested against something else, or gene names are not
+        unique.
     OSError
         A file cannot be written.
 
@@ -114,14 +120,12 @@ def save_picture(
     fig: Figure, folder: Path, *, name: str, title: str, caption: str, formats: tuple[str, ...] = ("png", "pdf")
 ) -> Picture:
     """Write one figure in all formats, and close it."""
-    import matplotlib as mpl
     from matplotlib import pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
     try:
         for ending in formats:
-            # Letters stay letters in a PDF, so that it can be edited and searched.
-            with atomic_path(folder / f"{name}.{ending}") as part, mpl.rc_context({"pdf.fonttype": 42}):
+            with atomic_path(folder / f"{name}.{ending}") as part, text_stays_text():
                 fig.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
     finally:
         plt.close(fig)
@@ -129,7 +133,7 @@ def save_picture(
 
 
 def _plan(
-    adata: AnnData, groupby: str, control: str, key: str, max_q: float, n_boxes: int | None
+    adata: AnnData, groupby: str, control: str | None, key: str, max_q: float, n_boxes: int | None
 ) -> Iterator[tuple[str, str, str, Callable[[], Figure]]]:
     def figure(draw: Callable[..., Any], *args: Any, **options: Any) -> Callable[[], Figure]:
         return lambda: draw(adata, *args, key=key, show=False, return_fig=True, **options)
@@ -138,25 +142,21 @@ def _plan(
     many = get.labels(adata, groupby).nunique() > _MANY_GROUPS
     n_drawn = min(n_boxes or (4 if many else 12), n_programs)
     tested = _has(get.anova, adata, groupby, key=key)
+    first = "" if control is None else f", {control} first,"
     yield (
         "usage_heatmap",
         "Which cells use which program",
-        f"Usage of each program (columns) in each cell (rows). Cells are sorted by {groupby}, {control} first, and "
+        f"Usage of each program (columns) in each cell (rows). Cells are sorted by {groupby}{first} and "
         "averaged to rows of pixels. Each program is scaled by the 99th percentile of its column, so that weakly used "
-        "programs show as well. A description; no test is involved.",
+        f"programs show as well. The unit is the cell ({adata.n_obs:,} cells). A description; no test is involved.",
         figure(pl.usage_heatmap, groupby, control=control),
     )
     yield (
         "program_boxplot",
         "Usage by perturbation",
         f"{_boxes_shown(n_drawn, n_programs, tested=tested)} Each box is one group of {groupby}: quartiles, the median "
-        f"as a bar, the mean as a dot; the control ({control}) comes first and its median runs across as a dashed line."
-        + (
-            f" The q-value is that of {TESTS[method_of(get.anova(adata, groupby, key=key))]}, over all groups, "
-            "adjusted over the programs (Benjamini-Hochberg)."
-            if tested
-            else ""
-        ),
+        f"as a bar, the mean as a dot{_control_shown(control)}."
+        + (f" {anova_in_words(adata, groupby, key=key)}" if tested else " No test was made."),
         figure(pl.program_boxplot, groupby, control=control, n_top=n_drawn),
     )
     yield from _plan_effects(adata, groupby, control, key, max_q, figure)
@@ -178,15 +178,12 @@ def _plan(
     if _has(get.enrichment, adata, key=key):
         significant = get.enrichment(adata, key=key, max_q=max_q)
         if len(significant):
-            ranked = "nes" in significant
-            test = "Ranked enrichment test" if ranked else "Hypergeometric test of the top genes against the background"
-            score = "normalised enrichment score" if ranked else "combined score, -ln(p) times the odds ratio"
             yield (
                 "enrichment_dotplot",
                 "Gene sets among the genes of programs",
-                f"The best 3 terms of every program with q up to {max_q:g}, for its raised (up) and lowered (down) "
-                f"genes apart. {test}, adjusted over the terms of a library (Benjamini-Hochberg). Area: -log10 of the "
-                f"adjusted p-value; colour: {score}.",
+                f"The best 3 terms of every program with q ≤ {max_q:g}, for its raised (up) and lowered (down) genes "
+                f"apart: {len(significant):,} pass. Area: -log10 of q. "
+                f"{enrichment_in_words(get.enrichment(adata, key=key))}",
                 figure(pl.enrichment_dotplot, max_q=max_q),
             )
         else:
@@ -202,20 +199,24 @@ def _plan(
 
 
 def _plan_effects(
-    adata: AnnData, groupby: str, control: str, key: str, max_q: float, figure: Callable[..., Callable[[], Figure]]
+    adata: AnnData,
+    groupby: str,
+    control: str | None,
+    key: str,
+    max_q: float,
+    figure: Callable[..., Callable[[], Figure]],
 ) -> Iterator[tuple[str, str, str, Callable[[], Figure]]]:
     if _has(get.effects, adata, groupby, key=key):
         read_effects(adata, groupby, control, key=key)
-        test = effects_test(effects_params(adata, groupby, key=key))
-        n_groups = get.labels(adata, groupby).nunique() - 1
+        n_groups = get.effects(adata, groupby, key=key)["perturbation"].nunique()
         shown = "Every perturbation" if n_groups <= _AT_MOST_DOTS else f"The {_AT_MOST_DOTS} strongest perturbations"
         yield (
             "effects_dotplot",
             "What perturbations do to programs",
             f"{shown} (rows) and every program (columns, in the order of their numbers). "
-            f"Colour: difference of the mean usage to {control} in standard deviations of the cells; red is more. "
-            f"Area: -log10 of the q-value ({test}; adjusted over all perturbations and programs, Benjamini-Hochberg); "
-            f"a dark outline: q up to {max_q:g}.",
+            f"Colour: difference of the mean usage to {compared_with(control)} in standard deviations of the cells; "
+            f"red is more. Area: -log10 of q; a dark outline: q ≤ {max_q:g}. "
+            f"{effects_in_words(adata, groupby, key=key)}",
             figure(
                 pl.effects_dotplot,
                 groupby,
@@ -225,14 +226,20 @@ def _plan_effects(
             ),
         )
     if sentences := calibration_in_words(adata, groupby, key=key):
+        summary = get.calibration(adata, groupby, key=key, what="summary").iloc[0]
         yield (
             "calibration",
             "The test of effects where there is nothing to find",
-            "Each point is a p-value of a test within the control, against what chance lets expect: on the line "
-            "p-values are right, above it too small. Grey: where 95 % of the points lie if the test holds. "
-            + " ".join(sentences[1:]),
+            f"{calibration_tests(summary)}, against what chance lets expect: on the line p-values are right, above it "
+            f"too small. Grey: where 95 % of the points lie if the test holds. {' '.join(sentences[1:])}",
             figure(pl.calibration, groupby),
         )
+
+
+def _control_shown(control: str | None) -> str:
+    if control is None:
+        return ""
+    return f"; the control ({control}) comes first and its median runs across as a dashed line"
 
 
 def _boxes_shown(n_drawn: int, n_programs: int, *, tested: bool) -> str:

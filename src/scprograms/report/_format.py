@@ -31,7 +31,7 @@ def format_q(q: float) -> str:
         return NOTHING
     if q == 0:
         return "< 1e-300"
-    return f"{q:.2g}" if q >= 1e-3 else f"{q:.0e}"
+    return f"{q:.2g}" if q >= 1e-3 else f"{q:.1e}"
 
 
 def format_number(value: float, digits: int = 3) -> str:

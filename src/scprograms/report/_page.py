@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scprograms import _keys, _store
-from scprograms._files import atomic_path
+from scprograms._files import atomic_path, check_folder
 
 from . import _format
+from ._code import code_of
 from ._figures import DPI, Picture, write_figures
 from ._summary import Summary, few_cells, summarise
 from ._versions import versions
@@ -36,7 +37,7 @@ def write_html(
     groupby: str,
     path: str | os.PathLike[str],
     *,
-    control: str,
+    control: str | None = None,
     key: str = "semi_nmf",
     max_q: float = 0.05,
     batch: str | None = None,
@@ -63,7 +64,8 @@ def write_html(
     path
         File to write; an older one stays whole until the new one is.
     control
-        Level of ``groupby`` to compare with.
+        Level of ``groupby`` to compare with; None where groups were compared with all other cells
+        (``versus="rest"``).
     key
         ``key_added`` of the factorization.
     max_q
@@ -85,7 +87,8 @@ def write_html(
     files
         Files that lie beside the page, and what they hold.
     repeat
-        Code that repeats the analysis, by what it is written in.
+        Code that repeats the analysis, by what it is written in; by default the calls in Python from the factorization
+        on, with the parameters that are stored with the results.
 
     Raises
     ------
@@ -115,6 +118,7 @@ def write_html(
     ...     "non-targeting" in path.read_text(encoding="utf-8")
     True
     """
+    check_folder(path)
     summary = summarise(adata, groupby, control, key=key, max_q=max_q, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
         if pictures is None:
@@ -126,7 +130,6 @@ def write_html(
         title=title or f"Gene programs by {groupby}",
         date=dt.datetime.now().astimezone().strftime("%d %B %Y"),
         groupby=groupby,
-        control=control,
         key=key,
         batch=batch,
         n_cells=adata.n_obs,
@@ -141,7 +144,7 @@ def write_html(
             {**section, "picture": _embed(section["picture"])} if "picture" in section else section for section in extra
         ],
         files=dict(files or {}),
-        repeat=dict(repeat or {}),
+        repeat=dict(repeat or {"In Python": code_of(adata, groupby, control, key=key, batch=batch)}),
         parameters={name: str(value) for name, value in parameters.items()},
         versions=versions(),
         q=_format.format_q,

@@ -14,6 +14,7 @@ from scprograms import _keys, _store, get
 from ._effects import (
     FEWEST_CELLS,
     calibration_in_words,
+    compared_with,
     effects_params,
     effects_test,
     program_names,
@@ -86,7 +87,9 @@ class Summary:
     calibration: list[str]
     """What the test finds where there is nothing; empty if that was not tried."""
     groups: list[tuple[str, int]]
-    """Groups and their sizes, the control first."""
+    """Groups and their sizes, the control first where there is one."""
+    compared_with: str
+    """What groups are compared with, in words."""
     in_short: list[str]
     leading: list[Program]
     """The programs to tell of first: significant, strongest evidence first."""
@@ -100,7 +103,7 @@ class Summary:
 
 
 def summarise(
-    adata: AnnData, groupby: str, control: str, *, key: str, max_q: float, batch: str | None = None
+    adata: AnnData, groupby: str, control: str | None, *, key: str, max_q: float, batch: str | None = None
 ) -> Summary:
     """Read all results off a factorized and tested screen."""
     anova = get.anova(adata, groupby, key=key)
@@ -154,6 +157,7 @@ def summarise(
         effects_test=effects_test(effects_params(adata, groupby, key=key)),
         calibration=calibration_in_words(adata, groupby, key=key),
         groups=[(str(name), int(n)) for name, n in sizes.items()],
+        compared_with=compared_with(control),
         in_short=_in_short(programs, effects, groupby, max_q, n_groups=len(sizes), method=method_of(anova)),
         leading=[program for program in programs if program.numbers["q"] <= max_q][:N_IN_SHORT],
         units=_units(adata, groupby, anova, strata=str(effects_params(adata, groupby, key=key).get("strata", ""))),
@@ -191,7 +195,7 @@ def _sentences(
     top: pd.DataFrame,
     ends: dict[str, list[tuple[str, str]]],
     terms: dict[str, list[dict[str, Any]]],
-    control: str,
+    control: str | None,
     max_q: float,
 ) -> list[str]:
     up, down = ([gene for gene, _ in ends[way][:3]] for way in ("up", "down"))
@@ -204,8 +208,8 @@ def _sentences(
         more, less = (up, down) if sign > 0 else (down, up)
         named = [f"{row.perturbation} ({format_difference(row.effect)})" for row in moved.itertuples()]
         sentences.append(
-            f"Compared with {control} cells, used {word} under {enumerate_names(named, at_most=6)}; this shifts the "
-            f"cells {' and '.join(_shifts(more, less))}."
+            f"Compared with {compared_with(control)}, used {word} under {enumerate_names(named, at_most=6)}; this "
+            f"shifts the cells {' and '.join(_shifts(more, less))}."
         )
     if not sentences:
         sentences.append(f"No perturbation shifts its mean usage by {CLEAR} standard deviations at q ≤ {max_q:g}.")
@@ -269,4 +273,5 @@ def _units(adata: AnnData, groupby: str, anova: pd.DataFrame, *, strata: str) ->
 
 def few_cells(summary: Summary) -> list[str]:
     """Return the groups that are too small to be named as the strongest."""
-    return [name for name, n in summary.groups[1:] if n < FEWEST_CELLS]
+    tested = set(summary.effects["perturbation"].astype(str))
+    return [name for name, n in summary.groups if n < FEWEST_CELLS and name in tested]

@@ -15,7 +15,9 @@ class OneWayAnova:
     """Result of a one-way ANOVA: one value per column, and the numbers that all columns share."""
 
     F: np.ndarray
+    """The statistic, k."""
     p: np.ndarray
+    """Its p-value, k."""
     log10_p: np.ndarray
     """log10 of p; keeps its digits where p underflows to 0."""
     eta_squared: np.ndarray
@@ -23,9 +25,13 @@ class OneWayAnova:
     omega_squared: np.ndarray
     """The same share, corrected for what chance alone would give."""
     df_between: int
+    """Degrees of freedom between groups."""
     df_within: int
+    """Degrees of freedom within groups."""
     n_groups: int
+    """Groups with cells."""
     n_cells: int
+    """Cells that were used."""
 
 
 def one_way_anova(values: np.ndarray, codes: np.ndarray) -> OneWayAnova:

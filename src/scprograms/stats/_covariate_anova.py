@@ -98,7 +98,9 @@ def rank_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarray | N
 
     References
     ----------
-    Conover and Iman (1981), The American Statistician 35, 124-129. Conover and Iman (1982), Biometrics 38, 715-724.
+    Conover and Iman (1981), The American Statistician 35, 124-129, https://doi.org/10.1080/00031305.1981.10479327
+
+    Conover and Iman (1982), Biometrics 38, 715-724, https://doi.org/10.2307/2530051
 
     Examples
     --------

@@ -10,12 +10,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EMBEDDING_SCORES = ("ari", "nmi", "homogeneity", "silhouette", "knn_accuracy")
+"""Names of the scores, as :func:`scprograms.stats.embedding_scores` returns them."""
 
 
 def scaled_rows(embedding: NDArray, metric: str) -> NDArray:
     """Return the embedding in which Euclidean distances are those of the metric, float64.
 
     ``"cosine"`` divides rows by their lengths (zero rows stay), ``"euclidean"`` changes nothing.
+
+    Parameters
+    ----------
+    embedding
+        n x d.
+    metric
+        ``"cosine"`` or ``"euclidean"``.
 
     Examples
     --------

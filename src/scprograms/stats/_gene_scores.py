@@ -34,7 +34,7 @@ def gene_scores(X: Matrix, W: np.ndarray) -> np.ndarray:
 
     References
     ----------
-    Kotliar et al. (2019), eLife 8, e43803.
+    Kotliar et al. (2019), eLife 8, e43803, https://doi.org/10.7554/eLife.43803
 
     Examples
     --------

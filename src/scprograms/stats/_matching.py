@@ -19,6 +19,7 @@ class RowMatches:
     rows_b: NDArray
     """The rows of the second one that they are matched to."""
     cosine: NDArray
+    """The cosine of the two rows."""
     n_overlap: NDArray
     """How many columns are among the largest positive ones of both rows."""
     jaccard: NDArray
@@ -29,6 +30,11 @@ class RowMatches:
 
 def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
     """Return the cosine of each row of A with each row of B in float64; NaN with rows that are zero throughout.
+
+    Parameters
+    ----------
+    A, B
+        n x p and m x p.
 
     Examples
     --------

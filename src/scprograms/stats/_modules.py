@@ -29,9 +29,11 @@ class ModuleAssignment:
     """The module of each feature."""
 
     score: np.ndarray
+    """Feature score, from 0 to 1, n_features."""
     module: np.ndarray
     """Index of the module with the largest share; -1 for features without loadings."""
     share: np.ndarray
+    """Share of the largest loading in the sum of the row, n_features."""
     kind: np.ndarray
     """Index into (specific, shared, non-specific, unassigned, inactive)."""
     lower: float

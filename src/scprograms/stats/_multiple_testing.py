@@ -25,7 +25,8 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
     References
     ----------
-    Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300.
+    Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57, 289-300,
+    https://doi.org/10.1111/j.2517-6161.1995.tb02031.x
 
     Examples
     --------

@@ -55,9 +55,14 @@ def over_representation(terms: sparse.csr_array, lists: sparse.csr_array) -> Ove
 
     References
     ----------
-    Odds ratio and combined score are those of Enrichr (Kuleshov et al. 2016, Nucleic Acids Research 44, W90-W97), the
-    former with the correction of Haldane (1956). On background and family: Wijesooriya et al. (2022), PLOS
-    Computational Biology 18, e1009935.
+    Kuleshov et al. (2016), Nucleic Acids Research 44, W90-W97, https://doi.org/10.1093/nar/gkw377 (odds ratio and
+    combined score, as Enrichr has them).
+
+    Haldane (1956), Annals of Human Genetics 20, 309-311, https://doi.org/10.1111/j.1469-1809.1955.tb01285.x (the
+    correction of the odds ratio).
+
+    Wijesooriya et al. (2022), PLOS Computational Biology 18, e1009935, https://doi.org/10.1371/journal.pcbi.1009935
+    (background and family).
 
     Examples
     --------

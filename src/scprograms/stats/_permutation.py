@@ -20,8 +20,11 @@ class PermutationTest:
     """Result of a permutation test of all groups at once: one value per column, and what all columns share."""
 
     F: np.ndarray
+    """Of groups and strata in least squares, k."""
     p: np.ndarray
+    """Share of permutations at least as extreme, k."""
     log10_p: np.ndarray
+    """log10 of p."""
     n_permutations: np.ndarray
     """Permutations that were drawn for the column; 0 for a constant one."""
     n_hits: np.ndarray
@@ -31,9 +34,13 @@ class PermutationTest:
     omega_squared: np.ndarray
     """The same share, corrected for what chance alone would give."""
     df_between: int
+    """Degrees of freedom between groups."""
     df_within: int
+    """Degrees of freedom within groups."""
     n_groups: int
+    """Groups with cells."""
     n_cells: int
+    """Cells that were used."""
 
 
 def permutation_anova(
@@ -94,7 +101,8 @@ def permutation_anova(
     ----------
     Besag and Clifford (1991), Biometrika 78:301, https://doi.org/10.1093/biomet/78.2.301
 
-    Phipson and Smyth (2010), Statistical Applications in Genetics and Molecular Biology 9:39.
+    Phipson and Smyth (2010), Statistical Applications in Genetics and Molecular Biology 9:39,
+    https://doi.org/10.2202/1544-6115.1585
 
     Examples
     --------
@@ -176,6 +184,17 @@ def permuted_codes(
     codes: np.ndarray, index: int, *, strata: np.ndarray | None = None, random_state: Seed = 0
 ) -> np.ndarray:
     """Return the codes as ``permutation_anova`` permutes them in its permutation ``index`` (0, 1, ...).
+
+    Parameters
+    ----------
+    codes
+        Group of each row, 0, 1, ...; -1 leaves a row out.
+    index
+        Number of the permutation.
+    strata
+        Stratum of each row, within which codes are permuted; one for all by default.
+    random_state
+        Seed of the test.
 
     Examples
     --------

@@ -21,6 +21,7 @@ class PermutationContrasts:
     p: np.ndarray
     """NaN for the control, for codes without cells or without a stratum in common, and for constant columns."""
     n_permutations: np.ndarray
+    """Permutations that were drawn for each test."""
     n_hits: np.ndarray
     """How many permutations had a difference at least as large, whatever its sign."""
     difference: np.ndarray
@@ -147,6 +148,24 @@ def permuted_group(
     """Return a mask of the cells that make up a group in permutation ``index`` of ``permutation_contrasts``.
 
     In a stratum without cells to compare with it has its own.
+
+    Parameters
+    ----------
+    codes
+        Group of each row, 0, 1, ...; -1 leaves a row out.
+    index
+        Number of the permutation.
+    group, control
+        Codes of the group and of the control; None compares with all other cells.
+    strata
+        Stratum of each row, within which labels are permuted; one for all by default.
+    random_state
+        Seed of the test.
+
+    Raises
+    ------
+    ValueError
+        ``group`` has no rows or is the control.
 
     Examples
     --------

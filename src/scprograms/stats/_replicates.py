@@ -25,9 +25,11 @@ class ReplicateAnova:
     """Result of an analysis of variance of replicates: one value per column, and the numbers that all share."""
 
     F: np.ndarray
+    """Of the weighted means of replicates, k."""
     p: np.ndarray
     """The smaller one of the two below, each divided by its share (or p of F)."""
     log10_p: np.ndarray
+    """log10 of p."""
     p_all: np.ndarray
     """Of F, so of all groups together."""
     p_furthest: np.ndarray
@@ -35,6 +37,7 @@ class ReplicateAnova:
     df_between: np.ndarray
     """Degrees of freedom that the weighted sums of squares are worth, k; whole numbers if all replicates are alike."""
     df_within: np.ndarray
+    """Those between replicates within groups, k (Satterthwaite)."""
     eta_squared: np.ndarray
     """Share of the variance of the cells between groups, in the sample."""
     omega_squared: np.ndarray
@@ -42,8 +45,11 @@ class ReplicateAnova:
     replicate_share: np.ndarray
     """Share of the variance within groups that lies between replicates, on the scale of the test."""
     n_groups: int
+    """Groups with replicates."""
     n_replicates: int
+    """Replicates that were used."""
     n_cells: int
+    """Cells that were used."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,11 @@ class ReplicateContrasts:
     t: np.ndarray
     """On the scale of the test, that of the ranks unless raw values were asked for."""
     df: np.ndarray
+    """Degrees of freedom of t (Satterthwaite)."""
     p: np.ndarray
+    """Two-sided."""
     log10_p: np.ndarray
+    """log10 of p; keeps its digits where p underflows to 0."""
     replicate_share: np.ndarray
     """Share of the variance within groups that lies between replicates, on the scale of the test, k."""
     n_replicates: np.ndarray
@@ -135,8 +144,10 @@ def replicate_anova(
 
     References
     ----------
-    Paule and Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385;
-    Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
+    Paule and Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385,
+    https://doi.org/10.6028/jres.087.022
+
+    Satterthwaite (1946), Biometrics Bulletin 2, 110-114, https://doi.org/10.2307/3002019
 
     Examples
     --------
@@ -247,8 +258,10 @@ def replicate_contrasts(
 
     References
     ----------
-    Paule and Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385;
-    Satterthwaite (1946), Biometrics Bulletin 2, 110-114.
+    Paule and Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385,
+    https://doi.org/10.6028/jres.087.022
+
+    Satterthwaite (1946), Biometrics Bulletin 2, 110-114, https://doi.org/10.2307/3002019
 
     Examples
     --------

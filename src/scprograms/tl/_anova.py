@@ -131,7 +131,9 @@ def program_anova(
 
     References
     ----------
-    Conover and Iman (1982), Biometrics 38, 715-724. Besag and Clifford (1991), Biometrika 78, 301-304.
+    Conover and Iman (1982), Biometrics 38, 715-724, https://doi.org/10.2307/2530051
+
+    Besag and Clifford (1991), Biometrika 78, 301-304, https://doi.org/10.1093/biomet/78.2.301
 
     Examples
     --------

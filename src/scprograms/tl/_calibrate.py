@@ -112,7 +112,7 @@ def calibrate(
         If a column does not exist, or there is no factorization under ``key``.
     ValueError
         If ``control`` is no label, there are fewer than four control guides or 20 control cells, or the control does
-        not allow ``group_size`` or ``n_splits``.
+        not allow ``group_size`` or ``n_splits``. Without control cells there is nothing to calibrate on.
 
     See Also
     --------
@@ -121,7 +121,7 @@ def calibrate(
 
     References
     ----------
-    Devlin and Roeder (1999), Biometrics 55, 997-1004 (lambda).
+    Devlin and Roeder (1999), Biometrics 55, 997-1004, https://doi.org/10.1111/j.0006-341X.1999.00997.x (lambda).
 
     Examples
     --------

@@ -145,9 +145,11 @@ def perturbation_effects(
 
     References
     ----------
-    Besag and Clifford (1991), Biometrika 78, 301-304 (when to stop permuting).
+    Besag and Clifford (1991), Biometrika 78, 301-304, https://doi.org/10.1093/biomet/78.2.301 (when to stop
+    permuting).
 
-    Freedman and Lane (1983), Journal of Business & Economic Statistics 1, 292-298 (permuting what covariates leave).
+    Freedman and Lane (1983), Journal of Business & Economic Statistics 1, 292-298,
+    https://doi.org/10.1080/07350015.1983.10509354 (permuting what covariates leave).
 
     Examples
     --------

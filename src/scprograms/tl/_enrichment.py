@@ -123,9 +123,13 @@ def program_enrichment(
 
     References
     ----------
-    Subramanian et al. (2005), PNAS 102, 15545-15550 (``"prerank"``). Kuleshov et al. (2016), Nucleic Acids Research 44,
-    W90-W97 (``"enrichr"``). Fang, Liu and Peltz (2023), Bioinformatics 39, btac757 (gseapy). Kotliar et al. (2019),
-    eLife 8, e43803 (``rank_by="zscore"``).
+    Subramanian et al. (2005), PNAS 102, 15545-15550, https://doi.org/10.1073/pnas.0506580102 (``"prerank"``).
+
+    Kuleshov et al. (2016), Nucleic Acids Research 44, W90-W97, https://doi.org/10.1093/nar/gkw377 (``"enrichr"``).
+
+    Fang, Liu and Peltz (2023), Bioinformatics 39, btac757, https://doi.org/10.1093/bioinformatics/btac757 (gseapy).
+
+    Kotliar et al. (2019), eLife 8, e43803, https://doi.org/10.7554/eLife.43803 (``rank_by="zscore"``).
 
     Examples
     --------

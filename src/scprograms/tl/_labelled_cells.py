@@ -39,6 +39,12 @@ def read_labelled(
     adata: AnnData, state_key: str, cell_type_key: str, *, sample_key: str | None, layer: str | None
 ) -> LabelledCells:
     """Return the cells to learn from, after a look at whether states can be learned at all."""
+    if state_key == cell_type_key:
+        msg = (
+            f"state_key and cell_type_key are both {state_key!r}: states are told apart within a cell type. To find "
+            "the types themselves, take all cells as of one type: adata.obs['all'] = 'all', and cell_type_key='all'."
+        )
+        raise ValueError(msg)
     states, types, samples = read_columns(adata, state_key, cell_type_key, sample_key)
     labelled = (states.codes >= 0) & (types.codes >= 0) & (samples.codes >= 0)
     for labels in (states, types, samples):

@@ -50,17 +50,21 @@ class RecoveryModel:
     """
 
     genes: list[str]
+    """Names of the genes of the training data, in its order."""
     type_names: list[str]
     """All cell types of the training data, also those without signatures."""
     state_names: list[str]
+    """All states of the training data."""
     trained: Trained
     """Its columns are ``genes``."""
     held_out: HeldOut
     """Its cells are numbered among the labelled ones; ``held_out_types`` has their types."""
     held_out_types: np.ndarray
+    """Cell type of each labelled cell."""
     summary: pd.DataFrame
     params: Mapping[str, Any]
     calibration: Calibration = field(init=False)
+    """Thresholds, and the scores that new cells are ranked among."""
 
     def __post_init__(self) -> None:
         found = calibrate(self.held_out, self.held_out_types, self.trained, float(self.params["confidence"]))
