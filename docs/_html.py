@@ -30,9 +30,12 @@ def description(doctree: nodes.document) -> str:
     for paragraph in doctree.findall(nodes.paragraph):
         above, inside = paragraph.parent, False
         while above is not None:
-            inside |= isinstance(above, aside)
+            # The description of a function is an admonition to Sphinx.
+            inside |= isinstance(above, aside) and not isinstance(above, addnodes.desc)
             above = above.parent
-        text = " ".join(paragraph.astext().split())
+        notes = {id(part) for note in paragraph.findall(nodes.footnote_reference) for part in note.findall(nodes.Text)}
+        parts = [str(part) for part in paragraph.findall(nodes.Text) if id(part) not in notes]
+        text = " ".join("".join(parts).split()).replace(" .", ".").replace(" ,", ",")
         if inside or len(text) < 30:
             continue
         if len(text) <= LONGEST:
@@ -47,7 +50,7 @@ def _tidy_signatures(app, doctree) -> None:  # noqa: ARG001
     """Write arrays as the source does, for NDArray stands for a long type; and leave out that a class returns None."""
     for node in [*doctree.findall(addnodes.desc_returns), *doctree.findall(addnodes.desc_annotation)]:
         kind = node.parent.parent.get("objtype") if isinstance(node.parent.parent, addnodes.desc) else ""
-        text = node.astext()
+        text = nodes.Element.astext(node)  # that of a result would begin with an arrow
         if isinstance(node, addnodes.desc_returns) and kind in {"class", "exception"}:
             node.parent.remove(node)
         elif (short := re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[\w+\]\]", "NDArray", text)) != text:
@@ -80,7 +83,7 @@ def _visit_inline(translator, node) -> None:
 
 
 def _visit_block(translator, node) -> None:
-    translator.body.append(f'<div class="math">{mathml(node.astext(), block=True)}</div>\n')
+    translator.body.append(f'<div class="formula">{mathml(node.astext(), block=True)}</div>\n')
     raise nodes.SkipNode
 
 

@@ -188,3 +188,34 @@ def test_svgs_hold_their_text(large, tmp_path):
     svg = (tmp_path / "figure.svg").read_text()
     assert re.search(r"<text[^>]*>[^<]*program_1", svg)
     assert len(svg) < 5_000_000
+
+
+# --- the map of the cells on the command line ------------------------------------------------------------------------
+
+
+def test_the_map_of_the_cells_has_the_colours_of_the_other_pictures(tmp_path):
+    from argparse import Namespace
+
+    from scprograms.cli._pictures import umap_picture
+
+    adata = factorized_screen(n_cells=120)
+    adata.obs["semi_nmf_program"] = adata.obs["semi_nmf_program"].cat.add_categories("of_no_cell")
+    options = Namespace(groupby="perturbation", control=CONTROL, random_state=0)
+    (picture,) = umap_picture(adata, options, tmp_path, key="semi_nmf")
+    assert picture.png.is_file()
+    expected = category_colors(list(adata.obs["perturbation"].cat.categories), control=CONTROL)
+    stored = dict(zip(adata.obs["perturbation"].cat.categories, adata.uns["perturbation_colors"], strict=True))
+    assert {name: color[:7].upper() for name, color in stored.items()} == expected
+
+
+def test_a_map_that_fails_does_not_end_a_run(tmp_path, monkeypatch):
+    import scanpy as sc
+
+    from scprograms.cli._pictures import add_umap
+
+    def fails(*args, **options):
+        raise AttributeError("of another package")
+
+    monkeypatch.setattr(sc.pp, "neighbors", fails)
+    with pytest.warns(scp.ProgramsWarning, match="could not be made.*of another package"):
+        assert not add_umap(factorized_screen(), "X_semi_nmf", random_state=0)

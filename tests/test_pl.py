@@ -538,7 +538,7 @@ def test_prerank_dots_have_the_score_of_both_signs(adata):
     low, high = artist(ax, "dots").get_clim()
     assert -low == high == pytest.approx(stored.loc[stored["q"] <= 0.05, "nes"].abs().max())
     assert set(np.sign(drawn_dots(ax)["score"])) == {-1, 1}
-    assert ax.child_axes[0].get_ylabel() == "normalised enrichment score"
+    assert ax.child_axes[0].get_ylabel().replace("\n", " ") == "normalised enrichment score"
 
 
 def test_extreme_values_stay_finite(adata):

@@ -197,7 +197,8 @@ def test_every_cell_is_where_it_is_in_the_colour_of_its_state(mapped):
     box = ax.get_legend()
     legend = {text.get_text(): line.get_color() for text, line in zip(box.texts, box.get_lines(), strict=True)}
     assert list(legend) == ["state_0", "state_1", "state_2", "non-state", "no state assigned"]
-    greys = [mpl_colors.to_rgba(legend["non-state" if known else "no state assigned"]) for known in states[grey].notna()]
+    expected = np.where(states[grey].notna(), "non-state", "no state assigned")
+    greys = [mpl_colors.to_rgba(legend[name]) for name in expected]
     np.testing.assert_allclose(points(ax, "non-state").get_facecolors(), greys)
     place = {tuple(xy): state for xy, state in zip(mapped.obsm["spatial"].astype(float), states, strict=True)}
     for xy, color in zip(drawn.get_offsets(), drawn.get_facecolors(), strict=True):

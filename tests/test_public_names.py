@@ -188,3 +188,21 @@ def test_dead_links_are_found(tmp_path):
         "index.html: missing.png does not exist",
         "sub/page.html: other.html does not exist",
     ]
+
+
+def test_pages_say_what_they_are_about_and_draw_formulas_without_a_network():
+    pytest.importorskip("sphinx")
+    import _html
+    from docutils.core import publish_doctree
+
+    page = publish_doctree(
+        "Title\n=====\n\n.. note:: Something aside that is long enough to count.\n\n" + "Many words. " * 30
+    )
+    assert _html.description(page) == ("Many words. " * 13).strip()
+    assert _html.description(publish_doctree("Title\n=====\n\nShort.\n")) == ""
+    formula = _html.mathml(r"\frac{1}{\log_2 k}", block=True)
+    assert formula.startswith('<math display="block"')
+    assert "<mfrac>" in formula
+    name = '<span class="pre">test_file.py::test_a_long_name</span>'
+    assert _html.breakable(name).count("<wbr>") == 6
+    assert _html.breakable(name).replace("<wbr>", "") == name

@@ -590,7 +590,7 @@ def test_a_missing_sweep_says_what_to_call():
 def test_the_picture_shows_the_table(swept, tmp_path):
     axes = scp.pl.rank_sweep(swept, show=False, save=tmp_path / "sweep.png")
     table = scp.get.rank_sweep(swept)
-    assert [ax.get_title() for ax in axes] == ["error", "cross-validation", "stability", "silhouette"]
+    assert [ax.get_title(loc="left") for ax in axes] == ["Error", "Cross-validation", "Stability", "Silhouette"]
     for ax, column in zip(axes, ("error", "cv_error", "stability", "silhouette"), strict=True):
         np.testing.assert_array_equal(ax.lines[0].get_xdata(), table["n_programs"])
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), table[column])
@@ -608,4 +608,4 @@ def test_what_was_not_computed_is_not_drawn():
     adata = screen(300, 100)
     scp.tl.rank_sweep(adata, [2, 3], cross_validation=False, stability=False)
     fig = scp.pl.rank_sweep(adata, show=False, return_fig=True)
-    assert [ax.get_title() for ax in fig.axes] == ["error", "silhouette"]
+    assert [ax.get_title(loc="left") for ax in fig.axes] == ["Error", "Silhouette"]

@@ -58,7 +58,10 @@ def simulate_screen(
 
     .. math::
 
-        \text{counts}_{ij} \sim \text{NB}\left(N_i \frac{\mu_{ij}}{\sum_j \mu_{ij}},\ \phi\right), \qquad
+        \text{counts}_{ij} \sim \text{NB}\left(N_i \frac{\mu_{ij}}{\sum_j \mu_{ij}},\ \phi\right),
+
+    .. math::
+
         \mu_{ij} = (W H)_{ij}\; e_{\text{batch}(i), j}\; (1 - \kappa_{\text{guide}(i)} [j\ \text{is the target}])
 
     where the rows of W and of H sum to 1: a usage is the share of a cell's transcripts that a program provides.

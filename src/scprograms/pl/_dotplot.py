@@ -137,7 +137,7 @@ def enrichment_dotplot(
         width=max(1.2, 0.24 * len(names)),
         height=max(2.2, lines.sum() * _LINE),
         left=_figure.text_width(texts, 7) + 0.2,
-        right=1.3,
+        right=1.45,
         bottom=_figure.text_width(names, 8) + 0.3,
         top=0.4,
     )
@@ -154,12 +154,12 @@ def enrichment_dotplot(
     ax.spines[["top", "right"]].set_visible(False)
     name = "combined score" if "combined_score" in table else "normalised enrichment score"
     _figure.set_title(ax, _title(n_top, max_q, distinct=distinct))
-    bar = _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.0)
+    bar = _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.3)
     if bar.ax.get_yscale() == "log":
         ticks = few_ticks(*dots.get_clim())
         bar.set_ticks(ticks, labels=[f"{tick:,.0f}" if tick < 1e5 else f"{tick:.0e}" for tick in ticks])
         bar.minorticks_off()
-    _dots.size_legend(ax, largest, below=1.1, capped=bool((strength > size_cap).any()))
+    _dots.size_legend(ax, largest, below=1.45, capped=bool((strength > size_cap).any()))
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 

@@ -91,7 +91,7 @@ def recovery_confusion(
         right=0.65,
         bottom=_figure.text_width(columns, _FONT) + 0.3,
         top=0.55,
-        edge=0.75,
+        edge=0.95,
         at_most=at_most,
     )
     for ax, name in zip(axes, names, strict=True):

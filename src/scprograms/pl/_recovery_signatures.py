@@ -92,7 +92,7 @@ def recovery_signatures(
         right=0.15,
         bottom=_figure.text_width(columns, _FONT + 1) + 0.2,
         top=0.35,
-        edge=0.65,
+        edge=0.85,
         at_most=_PER_ROW,
     )
     for ax, name in zip(axes, names, strict=True):

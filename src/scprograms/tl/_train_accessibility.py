@@ -166,8 +166,8 @@ def train_accessibility(
 
     Notes
     -----
-    The published network had no dropout: ``dropout=0, learning_rate=1e-3, averaging=0, patience=None`` comes closest. It
-    overfits within a few epochs, as the history shows.
+    The published network had no dropout: ``dropout=0, learning_rate=1e-3, averaging=0, patience=None`` comes closest.
+    It overfits within a few epochs, as the history shows.
 
     References
     ----------
