@@ -35,7 +35,7 @@ def description(doctree: nodes.document) -> str:
             above = above.parent
         notes = {id(part) for note in paragraph.findall(nodes.footnote_reference) for part in note.findall(nodes.Text)}
         parts = [str(part) for part in paragraph.findall(nodes.Text) if id(part) not in notes]
-        text = " ".join("".join(parts).split()).replace(" .", ".").replace(" ,", ",")
+        text = re.sub(r" (?=[.,;:]( |$))", "", " ".join("".join(parts).split()))
         if inside or len(text) < 30:
             continue
         if len(text) <= LONGEST:
