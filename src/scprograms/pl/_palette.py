@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-CYCLE = ("#E69F00", "#0072B2", "#F0E442", "#D55E00", "#56B4E9", "#009E73", "#CC79A7")
-"""Okabe & Ito (2008) without black, in an order in which neighbours differ in lightness as well."""
+CYCLE = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+"""Okabe & Ito (2008) without black; yellow, which is pale on white, comes last."""
 CATEGORIES = (
     *CYCLE,
     "#69003C", "#2D1E96", "#694B00", "#5AD296", "#8778F0", "#A51E69", "#4B4B96", "#965A3C", "#005A5A", "#96F096",
