@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"mean": _palette.CONTROL, "ridge": _palette.CYCLE[1], "knn": _palette.CYCLE[5], "network": _palette.CYCLE[3]}
+_COLORS = {"mean": _palette.CONTROL, "ridge": _palette.BLUE, "knn": _palette.PURPLE, "network": _palette.VERMILION}
 _NAMES = {"mean": "mean of each peak", "ridge": "ridge", "knn": "kNN", "network": "network"}
 _BOX: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
 _CHANCE: dict[str, Any] = {"color": "0.25", "linestyle": ":", "linewidth": 1.0}

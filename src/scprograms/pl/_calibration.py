@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"pseudo": _palette.CYCLE[1], "effects": _palette.CYCLE[3]}
+_COLORS = {"pseudo": _palette.BLUE, "effects": _palette.VERMILION}
 _ROOM = 1.6
 """Effects far beyond the null are drawn at the edge, at this multiple of the largest null value."""
 

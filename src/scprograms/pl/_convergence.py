@@ -76,7 +76,7 @@ def convergence(
     check_choice("metric", metric, ("error_ratio", "loss"))
     history = get.history(adata, key=key)
     fig, ax, owned = _figure.sized_axes(ax, width=3.6, height=2.6, left=0.9, right=0.3, bottom=0.6, top=0.4)
-    colors = (_palette.CYCLE[1], _palette.CYCLE[3])
+    colors = (_palette.BLUE, _palette.VERMILION)
     for color, (stage, part) in zip(colors, history.groupby("stage", sort=False, observed=True), strict=False):
         marker = "o" if len(part) <= 60 else None
         label = _STAGES.get(str(stage), str(stage))

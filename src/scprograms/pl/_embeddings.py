@@ -101,8 +101,8 @@ def embedding_comparison(
         for row, name in enumerate(order):
             points = runs.loc[runs["embedding"] == name, metric]
             ax.plot(points, np.full(len(points), row), "o", color="0.65", markersize=3, zorder=2)
-        ax.hlines(y, table["low"], table["high"], color=_palette.CYCLE[1], linewidth=1.4, zorder=3)
-        ax.plot(table["mean"], y, "o", color=_palette.CYCLE[1], markersize=5, zorder=4)
+        ax.hlines(y, table["low"], table["high"], color=_palette.BLUE, linewidth=1.4, zorder=3)
+        ax.plot(table["mean"], y, "o", color=_palette.BLUE, markersize=5, zorder=4)
         ax.set_yticks(y, order if i == 0 else [""] * len(order))
         ax.set_ylim(-0.6, len(order) - 0.4)
         ax.set_xlabel(_TITLES[metric], fontsize=9)
@@ -284,10 +284,10 @@ def training_history(
     for i, (stage, part) in enumerate(stages):
         at = (left + i * (width + gap)) / full[0]
         ax = fig.add_axes((at, 0.55 / full[1], width / full[0], height / full[1]))
-        ax.plot(part["epoch"], part["loss"], color=_palette.CYCLE[1], linewidth=1.2, label="training cells")
+        ax.plot(part["epoch"], part["loss"], color=_palette.BLUE, linewidth=1.2, label="training cells")
         held_out = part["held_out_loss"]
         if held_out.notna().any():
-            ax.plot(part["epoch"], held_out, color=_palette.CYCLE[3], linewidth=1.2, label="cells held out")
+            ax.plot(part["epoch"], held_out, color=_palette.VERMILION, linewidth=1.2, label="cells held out")
             ax.axvline(part["epoch"][held_out.idxmin()], color="0.6", linewidth=0.8, linestyle="--", zorder=0)
         _figure.set_title(ax, str(stage).capitalize())
         _figure.name_axes(ax, "epoch")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SPECIFIC_COLOR = _palette.CYCLE[1]
+_SPECIFIC_COLOR = _palette.BLUE
 _LARGEST_DOT = 170.0
 """Area, in square points."""
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from anndata import AnnData
 
-CYCLE = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+"""Of lines and points that are no category: what is looked at, what it is compared with, and a third."""
+CYCLE = ("#E69F00", BLUE, "#009E73", VERMILION, "#56B4E9", PURPLE, "#F0E442")
 """Okabe & Ito (2008) without black; yellow, which is pale on white, comes last."""
 CATEGORIES = (
     *CYCLE,

@@ -107,7 +107,7 @@ def rank_sweep(
 def _draw(ax: Axes, table: pd.DataFrame, column: str) -> None:
     """Draw one curve, and where the suggestion lies."""
     k = table["n_programs"]
-    style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "color": _palette.CYCLE[1]}
+    style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "color": _palette.BLUE}
     spread = {
         "cv_error": table["cv_sd"] / np.sqrt(table.attrs["n_folds"]),
         "stability": table["stability_sd"],
@@ -124,7 +124,7 @@ def _draw(ax: Axes, table: pd.DataFrame, column: str) -> None:
     }[column]
     ax.set_ylabel(label, fontsize=_figure.LABEL_SIZE)
     suggested = int(k[table["suggested"]].iloc[0])
-    ax.axvline(suggested, color=_palette.CYCLE[3], linewidth=0.9, linestyle="--", zorder=0, label=f"k = {suggested}")
+    ax.axvline(suggested, color=_palette.VERMILION, linewidth=0.9, linestyle="--", zorder=0, label=f"k = {suggested}")
     if column == "error":
         ax.plot(k, table["error_bound"], color="0.5", linestyle=":", linewidth=1.2, zorder=3, label="least possible")
         ax.legend(frameon=False, fontsize=_figure.LEGEND_SIZE)
