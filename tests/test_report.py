@@ -121,6 +121,22 @@ def test_staged_folder_removes_the_folder_that_it_made_in_vain(tmp_path):
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("n_made", [1, 2, 3])
+def test_staged_folder_leaves_nothing_where_a_signal_comes_between_its_steps(tmp_path, monkeypatch, n_made):
+    mkdir, seen = Path.mkdir, []
+
+    def interrupted(path, *args, **kwargs):
+        mkdir(path, *args, **kwargs)
+        seen.append(path)
+        if len(seen) == n_made:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), _files.staged_folder(tmp_path / "new" / "out"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_staged_folder_removes_results_of_an_older_run_but_no_other_files(tmp_path):
     for name in ("program_0.csv", "program_9.csv", "mine.csv"):
         (tmp_path / name).write_text("old")

@@ -73,15 +73,16 @@ def staged_folder(folder: str | os.PathLike[str], *, replaces: Iterable[str] = (
         Another process is in such a block for the same folder.
     """
     folder = Path(folder)
-    made = _make_folders(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     done = False
-    try:
+    try:  # from here on a signal may raise at any place
+        folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             for left in folder.glob(f"{_STAGE}*"):
                 shutil.rmtree(left, ignore_errors=True)
             stage = folder / f"{_STAGE}{uuid.uuid4().hex}"
-            stage.mkdir()
             try:
+                stage.mkdir()
                 yield stage
                 _move_into(stage, folder, replaces)
                 done = True
@@ -89,15 +90,9 @@ def staged_folder(folder: str | os.PathLike[str], *, replaces: Iterable[str] = (
                 shutil.rmtree(stage, ignore_errors=True)
     finally:
         if not done:
-            for path in reversed(made):
+            for path in made:
                 with contextlib.suppress(OSError):
                     path.rmdir()
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
 
 
 def _move_into(stage: Path, folder: Path, replaces: Iterable[str]) -> None:
