@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
-from scprograms import _files, get, report, tl
+from scprograms import _files, get, pl, report, tl
 from scprograms.report import _excel
 from scprograms.report._effects import calibration_in_words, strongest
 from scprograms.report._format import enumerate_names, format_difference, format_q
@@ -290,6 +290,12 @@ def test_page_without_a_control(screen, tmp_path):
     page = Page(path.read_text(encoding="utf-8"))
     assert f"{adata.obs['perturbation'].nunique()} groups of perturbation, compared with all other cells" in page.html
     assert "mean usage to all other cells" in page.html
+    text = " ".join(
+        re.sub(r"<style.*?</style>|<script.*?</script>|<pre.*?</pre>|<[^>]+>", " ", page.html, flags=re.S).split()
+    )
+    assert "Groups × programs" in text
+    assert "Strongest groups" in text
+    assert not re.search(r"\b[Pp]erturbations\b|a perturbation\b|[Nn]o perturbation\b", text)
     code = html.unescape(page.html)
     assert re.search(r"scp.tl.perturbation_effects\(adata, 'perturbation', [^)]*versus='rest'", code)
     assert "scp.report.write_html(adata, 'perturbation', \"report.html\")" in code
@@ -297,7 +303,11 @@ def test_page_without_a_control(screen, tmp_path):
     told = {picture.name: picture.caption for picture in pictures}
     assert "mean usage to all other cells" in told["effects_dotplot"]
     assert "Cells are sorted by perturbation and" in told["usage_heatmap"]
-    assert not any("None" in caption for caption in told.values())
+    assert not any("None" in caption or "perturbations" in caption for caption in told.values())
+    ax = pl.effects_dotplot(adata, "perturbation", show=False)
+    assert ax.get_title(loc="left").startswith("Programs in ")
+    ax = pl.volcano(adata, "perturbation", program="program_0", show=False)
+    assert re.search(r"groups; \d+ use it more, \d+ less, at q", ax.get_title(loc="left"))
 
 
 def test_page_shows_calibration_and_names(screen, tmp_path):

@@ -41,6 +41,7 @@ def effects(
     Returns
     -------
     One row per perturbation and program: ``perturbation, program``, the effect sizes, ``p, log10_p, q`` and counts.
+    ``.attrs["versus"]`` says what perturbations were compared with: "control" or "rest".
 
     Raises
     ------
@@ -75,4 +76,7 @@ def effects(
             msg = f"perturbation: {found}. Choose from {listing(table['perturbation'].unique())}."
             raise ValueError(msg)
         keep &= table["perturbation"].isin(wanted)
-    return table[keep].reset_index(drop=True)
+    found = table[keep].reset_index(drop=True)
+    params = _store.read_fit(adata, key).get(_keys.EFFECTS_PARAMS, {}).get(_keys.table_name(groupby), {})
+    found.attrs["versus"] = str(params.get("versus", "control"))
+    return found

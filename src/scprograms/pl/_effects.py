@@ -74,8 +74,16 @@ def program_labels(adata: AnnData, key: str, programs: list[str], *, names: bool
     return [wrap_term(name, width=40, n_lines=2) for name in program_names(adata, key, programs)]
 
 
-def title(n_drawn: int, n_all: int) -> str:
+def kind(table: pd.DataFrame) -> str:
+    """Return what to call a row: what is compared with all other cells need not be a perturbation."""
+    return "group" if table.attrs.get("versus") == "rest" else "perturbation"
+
+
+def title(table: pd.DataFrame, n_drawn: int, n_all: int) -> str:
     """Return what is drawn: all perturbations, or which of them."""
+    is_group = kind(table) == "group"
+    what = f"{kind(table)}{'' if n_drawn == n_all == 1 else 's'}"
     if n_drawn >= n_all:
-        return f"Effects of {n_drawn:,} perturbation{'' if n_drawn == 1 else 's'} on programs"
-    return f"Effects on programs of the {n_drawn} of {n_all:,} perturbations with the smallest p"
+        return f"Programs in {n_drawn:,} {what}" if is_group else f"Effects of {n_drawn:,} {what} on programs"
+    effects = "Programs in" if is_group else "Effects on programs of"
+    return f"{effects} the {n_drawn} of {n_all:,} {what} with the smallest p"

@@ -113,7 +113,8 @@ def effects_clustermap(
     table = _effects.matrix(tested, "effect", rows, columns)
     by_row = _linkage(table, method, metric) if len(rows) <= _AT_MOST_CLUSTERED else None
     if len(rows) > _AT_MOST_CLUSTERED:
-        warn(f"{len(rows):,} perturbations are too many to cluster: they keep their order. Pass n_perturbations=.")
+        kind = _effects.kind(tested)
+        warn(f"{len(rows):,} {kind}s are too many to cluster: they keep their order. Pass n_perturbations=.")
     by_column = _linkage(table.T, method, metric)
     named = len(rows) <= _AT_MOST_NAMED
     pitch = float(np.clip(10 / len(rows), 0.085, 0.16))
@@ -145,7 +146,7 @@ def effects_clustermap(
     heatmap = grid.ax_heatmap
     heatmap.set_facecolor("0.8")
     heatmap.set_xlabel("")
-    heatmap.set_ylabel("" if named else f"{len(rows):,} perturbations", fontsize=_figure.LABEL_SIZE)
+    heatmap.set_ylabel("" if named else f"{len(rows):,} {_effects.kind(tested)}s", fontsize=_figure.LABEL_SIZE)
     heatmap.tick_params(axis="y", labelsize=fontsize, length=2, pad=1, labelrotation=0)
     heatmap.tick_params(axis="x", labelsize=7 if names else 8, length=2, labelrotation=90)
     for label in heatmap.get_xticklabels():
@@ -154,7 +155,7 @@ def effects_clustermap(
         _figure.fit_lines(_effects.EFFECT, min(2.0, height), _figure.TICK_SIZE), fontsize=_figure.TICK_SIZE
     )
     grid.ax_cbar.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
-    notes = [_effects.title(len(rows), n_all if perturbations is None else len(rows))]
+    notes = [_effects.title(tested, len(rows), n_all if perturbations is None else len(rows))]
     if named:
         _mark(
             grid, _effects.matrix(tested, "q", rows, columns).to_numpy() <= max_q, np.abs(table.to_numpy()) > 0.6 * high

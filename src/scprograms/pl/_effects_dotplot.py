@@ -159,7 +159,7 @@ def effects_dotplot(
     ax.grid(color="0.92", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    _figure.set_title(ax, _effects.title(len(rows), n_all if perturbations is None else len(rows)))
+    _figure.set_title(ax, _effects.title(table, len(rows), n_all if perturbations is None else len(rows)))
     _figure.side_colorbar(ax, drawn, _effects.EFFECT, pad=0.2, height=1.5)
     capped = bool((strength > size_cap).any())
     _dots.size_legend(ax, largest, below=1.7, capped=capped, outlined=f"q ≤ {max_q:g}", scale=scale)

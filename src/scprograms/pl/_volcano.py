@@ -148,10 +148,13 @@ def volcano(
     top = float(height.max()) * 1.06 or 1.0
     ax.set_ylim(-0.02 * top, top)
     _label(ax, table, texts, way, n_labels=n_labels)
+    what = _effects.kind(table) if many == "perturbation" else many
     counts = f"{(way == 'up').sum()} raise it, {(way == 'down').sum()} lower it"
+    if what == "group":
+        counts = f"{(way == 'up').sum()} use it more, {(way == 'down').sum()} less,"
     if many == "program":
         counts = f"{(way == 'up').sum()} raised, {(way == 'down').sum()} lowered"
-    _figure.set_title(ax, f"{wrap_term(one, width=76)}\n{len(table):,} {many}s; {counts} at q ≤ {max_q:g}")
+    _figure.set_title(ax, f"{wrap_term(one, width=76)}\n{len(table):,} {what}s; {counts} at q ≤ {max_q:g}")
     _figure.name_axes(ax, _effects.EFFECT, _figure.LOG10_P)
     return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 

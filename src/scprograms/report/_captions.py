@@ -41,9 +41,10 @@ def effects_in_words(adata: AnnData, groupby: str, *, key: str) -> str:
     params, table = effects_params(adata, groupby, key=key), get.effects(adata, groupby, key=key)
     replicate = params.get("replicate")
     unit = f"the unit is the {replicate}, not the cell" if replicate else "the unit is the cell"
+    kind = "group" if params.get("versus") == "rest" else "perturbation"
     return (
         f"Test: {effects_test(params)}; {unit}. {int(table['p'].notna().sum()):,} tests "
-        f"({plural(table['perturbation'].nunique(), 'perturbation')} x "
+        f"({plural(table['perturbation'].nunique(), kind)} x "
         f"{plural(table['program'].nunique(), 'program')}), adjusted together. {Q_MEANS}."
     )
 

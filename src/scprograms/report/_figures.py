@@ -14,7 +14,7 @@ from scprograms._validate import warn
 from scprograms.pl._figure import text_stays_text
 
 from ._captions import anova_in_words, calibration_tests, effects_in_words, enrichment_in_words
-from ._effects import calibration_in_words, compared_with, program_names, read_effects
+from ._effects import calibration_in_words, compared_with, kind_of_group, program_names, read_effects
 from ._format import plural
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _plan(
     )
     yield (
         "program_boxplot",
-        "Usage by perturbation",
+        f"Usage by {kind_of_group(control)}",
         f"{_boxes_shown(n_drawn, n_programs, tested=tested)} Each box is one group of {groupby}: quartiles, the median "
         f"as a bar, the mean as a dot{_control_shown(control)}."
         + (f" {anova_in_words(adata, groupby, key=key)}" if tested else " No test was made."),
@@ -209,10 +209,11 @@ def _plan_effects(
     if _has(get.effects, adata, groupby, key=key):
         read_effects(adata, groupby, control, key=key)
         n_groups = get.effects(adata, groupby, key=key)["perturbation"].nunique()
-        shown = "Every perturbation" if n_groups <= _AT_MOST_DOTS else f"The {_AT_MOST_DOTS} strongest perturbations"
+        kind = kind_of_group(control)
+        shown = f"Every {kind}" if n_groups <= _AT_MOST_DOTS else f"The {_AT_MOST_DOTS} strongest {kind}s"
         yield (
             "effects_dotplot",
-            "What perturbations do to programs",
+            "What perturbations do to programs" if kind == "perturbation" else "Programs of the groups",
             f"{shown} (rows) and every program (columns, in the order of their numbers). "
             f"Colour: difference of the mean usage to {compared_with(control)} in standard deviations of the cells; "
             f"red is more. Area: -log10 of q; a dark outline: q ≤ {max_q:g}. "

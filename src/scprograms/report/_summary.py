@@ -17,6 +17,7 @@ from ._effects import (
     compared_with,
     effects_params,
     effects_test,
+    kind_of_group,
     program_names,
     read_effects,
     strongest,
@@ -88,6 +89,8 @@ class Summary:
     """What the test finds where there is nothing; empty if that was not tried."""
     groups: list[tuple[str, int]]
     """Groups and their sizes, the control first where there is one."""
+    kind_of_group: str
+    """What to call a group, in one word."""
     compared_with: str
     """What groups are compared with, in words."""
     in_short: list[str]
@@ -157,8 +160,9 @@ def summarise(
         effects_test=effects_test(effects_params(adata, groupby, key=key)),
         calibration=calibration_in_words(adata, groupby, key=key),
         groups=[(str(name), int(n)) for name, n in sizes.items()],
+        kind_of_group=kind_of_group(control),
         compared_with=compared_with(control),
-        in_short=_in_short(programs, effects, groupby, max_q, n_groups=len(sizes), method=method_of(anova)),
+        in_short=_in_short(programs, effects, groupby, control, max_q, n_groups=len(sizes), method=method_of(anova)),
         leading=[program for program in programs if program.numbers["q"] <= max_q][:N_IN_SHORT],
         units=_units(adata, groupby, anova, strata=str(effects_params(adata, groupby, key=key).get("strata", ""))),
         method=method_of(anova),
@@ -199,6 +203,7 @@ def _sentences(
     max_q: float,
 ) -> list[str]:
     up, down = ([gene for gene, _ in ends[way][:3]] for way in ("up", "down"))
+    kind, under = kind_of_group(control), "in" if control is None else "under"
     sentences = []
     for sign, word in ((1, "more"), (-1, "less")):
         moved = top[sign * top["effect"] >= CLEAR]
@@ -208,11 +213,11 @@ def _sentences(
         more, less = (up, down) if sign > 0 else (down, up)
         named = [f"{row.perturbation} ({format_difference(row.effect)})" for row in moved.itertuples()]
         sentences.append(
-            f"Compared with {compared_with(control)}, used {word} under {enumerate_names(named, at_most=6)}; this "
+            f"Compared with {compared_with(control)}, used {word} {under} {enumerate_names(named, at_most=6)}; this "
             f"shifts the cells {' and '.join(_shifts(more, less))}."
         )
     if not sentences:
-        sentences.append(f"No perturbation shifts its mean usage by {CLEAR} standard deviations at q ≤ {max_q:g}.")
+        sentences.append(f"No {kind} shifts its mean usage by {CLEAR} standard deviations at q ≤ {max_q:g}.")
     for way, word in (("up", "raised"), ("down", "lowered")):
         found = [term for term in terms[way] if term["significant"]]
         if found:
@@ -229,13 +234,20 @@ def _shifts(more: list[str], less: list[str]) -> list[str]:
 
 
 def _in_short(
-    programs: list[Program], effects: pd.DataFrame, groupby: str, max_q: float, *, n_groups: int, method: str
+    programs: list[Program],
+    effects: pd.DataFrame,
+    groupby: str,
+    control: str | None,
+    max_q: float,
+    *,
+    n_groups: int,
+    method: str,
 ) -> list[str]:
     n_found = sum(program.numbers["q"] <= max_q for program in programs)
     lines = [
         f"{n_found} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
         f"q ≤ {max_q:g} ({TESTS[method]}, Benjamini-Hochberg over the programs; see the warning below).",
-        _effects_in_short(effects, max_q),
+        _effects_in_short(effects, control, max_q),
     ]
     if n_found > N_IN_SHORT:
         lines.append(f"The {N_IN_SHORT} programs with the strongest evidence:")
@@ -244,13 +256,14 @@ def _in_short(
     return lines
 
 
-def _effects_in_short(effects: pd.DataFrame, max_q: float) -> str:
+def _effects_in_short(effects: pd.DataFrame, control: str | None, max_q: float) -> str:
+    kind = kind_of_group(control)
     found = effects[effects["q"] <= max_q]
     n_groups, n_pairs = effects["perturbation"].nunique(), int(effects["p"].notna().sum())
     if found.empty:
-        return f"None of the {n_pairs:,} effects of single perturbations on single programs has q ≤ {max_q:g}."
+        return f"None of the {n_pairs:,} effects of single {kind}s on single programs has q ≤ {max_q:g}."
     return (
-        f"{plural(found['perturbation'].nunique(), 'perturbation')} of {n_groups} "
+        f"{plural(found['perturbation'].nunique(), kind)} of {n_groups} "
         f"{'changes' if found['perturbation'].nunique() == 1 else 'change'} the usage of "
         f"{plural(found['program'].nunique(), 'program')}: {len(found):,} of {n_pairs:,} effects have q ≤ {max_q:g}."
     )
