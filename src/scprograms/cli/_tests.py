@@ -66,14 +66,15 @@ def test_effects(adata: AnnData, options: Namespace, journal: Journal) -> None:
     table = get.effects(adata, options.groupby, key=KEY)
     found = table[table["q"] <= MAX_Q]
     how = "by permutation of the labels of cells"
+    kind = "group" if options.control is None else "perturbation"
     if options.replicate is not None:
         how = f"by a t test between levels of {options.replicate}"
     if options.strata:
         how += f" within {enumerate_names(options.strata)}"
     journal.say(
-        f"Compared every perturbation with {options.control or 'all other cells'} in every program {how}: "
+        f"Compared every {kind} with {options.control or 'all other cells'} in every program {how}: "
         f"{len(found):,} of {int(table['p'].notna().sum()):,} effects have q ≤ {MAX_Q:g}, of "
-        f"{plural(found['perturbation'].nunique(), 'perturbation')} on {plural(found['program'].nunique(), 'program')}."
+        f"{plural(found['perturbation'].nunique(), kind)} on {plural(found['program'].nunique(), 'program')}."
     )
     untested = int(table["p"].isna().sum())
     if untested:
