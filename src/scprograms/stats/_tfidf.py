@@ -26,7 +26,7 @@ def tfidf(matrix: Any, method: str = "l2", *, scale_factor: float = 1e4) -> tupl
         length), ``"log_tfidf"`` (log(1 + s tf r)), ``"tf_logidf"`` (tf log(1 + r)) or ``"logtf_logidf"``
         (log(1 + s tf) log(1 + r)).
     scale_factor
-        s.
+        The s of these formulas.
 
     Examples
     --------
