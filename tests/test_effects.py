@@ -403,8 +403,23 @@ def test_get_filters_and_says_what_is_there(adata):
     assert len(part) == 2
     with pytest.raises(ValueError, match="'GENE9' not tested"):
         scp.get.effects(adata, "perturbation", perturbation="GENE9")
+    with pytest.raises(ValueError, match="'3' not tested"):
+        scp.get.effects(adata, "perturbation", perturbation=3)
+    with pytest.raises(ValueError, match="program: 'program_99' not known"):
+        scp.get.effects(adata, "perturbation", program="program_99")
+    with pytest.raises(TypeError, match="program=1 is a int"):
+        scp.get.effects(adata, "perturbation", program=1)
     with pytest.raises(KeyError, match="batch"):
         scp.get.effects(adata, "batch")
+
+
+def test_get_takes_a_value_of_a_column_of_booleans(adata):
+    adata = adata.copy()
+    adata.obs["changed"] = (adata.obs["perturbation"] != NT).to_numpy()
+    scp.tl.perturbation_effects(adata, "changed", False)
+    whole = scp.get.effects(adata, "changed")
+    assert set(whole["perturbation"]) == {"True"}
+    pd.testing.assert_frame_equal(scp.get.effects(adata, "changed", perturbation=True), whole)
 
 
 @pytest.mark.shared_data

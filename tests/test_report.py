@@ -280,6 +280,21 @@ def test_page_needs_its_folder(screen, tmp_path):
         report.write_html(screen, "perturbation", tmp_path / "nowhere" / "report.html", control=CONTROL)
 
 
+@pytest.mark.parametrize("control", [False, "False"])
+@pytest.mark.parametrize("tested", [False, "False"])
+def test_page_of_a_column_of_booleans(screen, tmp_path, control, tested):
+    """The control of such a column may be named as the value that is in it, or as the text that tables have."""
+    adata = screen.copy()
+    adata.obs["changed"] = (adata.obs["perturbation"] != CONTROL).to_numpy()
+    tl.program_anova(adata, "changed", method="permutation", n_jobs=1)
+    tl.perturbation_effects(adata, "changed", tested, n_jobs=1)
+    path = tmp_path / "report.html"
+    report.write_html(adata, "changed", path, control=control, pictures=[])
+    assert "Compared with False cells" in path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="were tested against False"):
+        report.write_html(adata, "changed", path, control=True, pictures=[])
+
+
 def test_page_without_a_control(screen, tmp_path):
     adata = screen.copy()
     path = tmp_path / "report.html"
@@ -414,6 +429,13 @@ def test_figures_without_significant_terms_have_no_dot_plot(tmp_path):
 
 
 # --- Excel and lists -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["programs.xls", "programs.csv", "programs"])
+def test_excel_needs_its_suffix(screen, tmp_path, name):
+    with pytest.raises(ValueError, match=r"does not end in '\.xlsx'"):
+        report.write_excel(screen, "perturbation", tmp_path / name)
+    assert not names(tmp_path)
 
 
 def test_excel_holds_the_tables(screen, tmp_path):

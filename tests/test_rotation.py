@@ -132,3 +132,13 @@ def test_degenerate_axes_stay_finite():
     R = rotate(U)
     assert np.isfinite(R).all()
     np.testing.assert_allclose(R.T @ R, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [3, 12])
+def test_the_rotation_without_the_tensor_is_the_same(k, monkeypatch):
+    """Of many axes the third moments would not fit in memory: the gradient then comes from the rows."""
+    U = sparse_axes(2_000, k, share=0.5 / k) @ random_rotation(k, seed=k)
+    expected = rotate(U)
+    monkeypatch.setattr(_rotation, "MAX_TENSOR", k - 1)
+    monkeypatch.setattr(_rotation, "_third_moments", None)
+    np.testing.assert_allclose(rotate(U), expected, atol=1e-9)

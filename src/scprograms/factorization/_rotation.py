@@ -14,6 +14,8 @@ from ._parallel import map_blocks
 MAX_ROWS = 20_000
 MAX_ITER = 200
 TOL = 1e-5
+MAX_TENSOR = 200
+"""Up to so many axes their third moments are kept, k x k x k; of more they would not fit in memory."""
 
 
 def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
@@ -46,6 +48,8 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
     gram = sum_in_order(map_blocks(lambda a, b: U[a:b].T @ (U[a:b] * weights[a:b, None]), len(U)), np.zeros((k, k)))
     rotation = _ascend(partial(_fourth_moments, U, weights, gram), k)
     U = U @ rotation
+    if k > MAX_TENSOR:
+        return rotation @ _ascend(partial(_skewness_gradient_of_rows, U, weights), k)
     return rotation @ _ascend(partial(_skewness_gradient, _third_moments(U, weights)), k)
 
 
@@ -81,6 +85,18 @@ def _skewness_gradient(moments: NDArray, rotation: NDArray) -> NDArray:
     k = len(rotation)
     once = (moments.reshape(k * k, k) @ rotation).reshape(k, k, k)
     gradient = np.einsum("abj,bj->aj", once, rotation)
+    return gradient * np.sign(np.sum(gradient * rotation, axis=0))
+
+
+def _skewness_gradient_of_rows(U: NDArray, weights: NDArray, rotation: NDArray) -> NDArray:
+    """Gradient of the same criterion from the rows, which are read once more for every call."""
+
+    def block(a: int, b: int) -> NDArray:
+        Z = U[a:b] @ rotation
+        Z *= Z * weights[a:b, None]
+        return U[a:b].T @ Z
+
+    gradient = sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
     return gradient * np.sign(np.sum(gradient * rotation, axis=0))
 
 

@@ -65,10 +65,12 @@ def effects(
     table = _store.read_table(adata, key, _keys.EFFECTS, groupby=groupby)
     for column in ("perturbation", "program"):
         table[column] = table[column].astype(str)
-    programs = select_programs(program, list(_store.read_usages(adata, key).columns))
+    programs = select_programs(program, list(_store.read_usages(adata, key).columns), argument="program")
     keep = table["program"].isin(programs)
     if perturbation is not None:
-        wanted = [perturbation] if isinstance(perturbation, str) else list(map(str, perturbation))
+        # The labels of a column of booleans or numbers are in the table as texts.
+        single = isinstance(perturbation, str) or not isinstance(perturbation, Iterable)
+        wanted = [str(perturbation)] if single else list(map(str, perturbation))
         tested = set(table["perturbation"])
         unknown = [name for name in wanted if name not in tested]
         if unknown or not wanted:

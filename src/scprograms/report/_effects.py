@@ -38,6 +38,7 @@ def read_effects(adata: AnnData, groupby: str, control: str | None, *, key: str)
     table = get.effects(adata, groupby, key=key)
     params = effects_params(adata, groupby, key=key)
     against = None if params.get("versus") == "rest" else params.get("control", control)
+    against = None if against is None else str(against)  # False and "False" are one group of a column of booleans
     if against != control:
         how = "versus='rest'" if control is None else repr(control)
         tested = "all other cells" if against is None else against

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def write_excel(
     groupby
         Column of ``.obs`` that was tested.
     path
-        File to write; an older one stays whole until the new one is.
+        File to write, of suffix ``.xlsx``; an older one stays whole until the new one is.
     key
         ``key_added`` of the factorization.
     max_q
@@ -70,6 +71,8 @@ def write_excel(
     ------
     KeyError
         There is no factorization under ``key``, or ``groupby`` has not been tested on it.
+    ValueError
+        ``path`` has another suffix.
     OSError
         The file cannot be written.
 
@@ -87,6 +90,10 @@ def write_excel(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report.write_excel(adata, "perturbation", pathlib.Path(folder, "programs.xlsx"))
     """
+    if Path(path).suffix.lower() != ".xlsx":
+        # Excel warns that such a file may be damaged, or does not open it.
+        msg = f"path={str(path)!r} does not end in '.xlsx', the format that is written: choose such a name."
+        raise ValueError(msg)
     anova = get.anova(adata, groupby, key=key)
     significant = anova[anova["q"] <= max_q].sort_values(["log10_p", "q"], kind="stable")
     try:

@@ -110,6 +110,7 @@ def write_figures(
     ['usage_heatmap', 'program_boxplot']
     """
     folder = Path(folder)
+    control = None if control is None else str(control)  # such as False, of a column of booleans
     pictures = []
     for name, title, caption, draw in _plan(adata, groupby, control, key, max_q, n_boxes):
         pictures.append(save_picture(draw(), folder, name=name, title=title, caption=caption, formats=formats))
@@ -182,7 +183,7 @@ def _plan(
                 "enrichment_dotplot",
                 "Gene sets among the genes of programs",
                 f"The best 3 terms of every program with q ≤ {max_q:g}, for its raised (up) and lowered (down) genes "
-                f"apart: {len(significant):,} pass. Area: -log10 of q. "
+                f"apart: {len(significant):,} pass. Each has a dot wherever it passes. Area: -log10 of q. "
                 f"{enrichment_in_words(get.enrichment(adata, key=key))}",
                 figure(pl.enrichment_dotplot, max_q=max_q),
             )

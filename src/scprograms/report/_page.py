@@ -119,6 +119,7 @@ def write_html(
     True
     """
     check_folder(path)
+    control = None if control is None else str(control)  # such as False, of a column of booleans
     summary = summarise(adata, groupby, control, key=key, max_q=max_q, batch=batch)
     with tempfile.TemporaryDirectory() as folder:
         if pictures is None:
