@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scprograms import get, tl
 from scprograms._validate import ProgramsWarning
+from scprograms.pl._effects import kind
 from scprograms.report._format import enumerate_names, plural
 
 from ._journal import Journal, explained, one_line
@@ -66,15 +67,14 @@ def test_effects(adata: AnnData, options: Namespace, journal: Journal) -> None:
     table = get.effects(adata, options.groupby, key=KEY)
     found = table[table["q"] <= MAX_Q]
     how = "by permutation of the labels of cells"
-    kind = "group" if options.control is None else "perturbation"
     if options.replicate is not None:
         how = f"by a t test between levels of {options.replicate}"
     if options.strata:
         how += f" within {enumerate_names(options.strata)}"
     journal.say(
-        f"Compared every {kind} with {options.control or 'all other cells'} in every program {how}: "
+        f"Compared every {kind(table)} with {options.control or 'all other cells'} in every program {how}: "
         f"{len(found):,} of {int(table['p'].notna().sum()):,} effects have q ≤ {MAX_Q:g}, of "
-        f"{plural(found['perturbation'].nunique(), kind)} on {plural(found['program'].nunique(), 'program')}."
+        f"{plural(found['perturbation'].nunique(), kind(table))} on {plural(found['program'].nunique(), 'program')}."
     )
     untested = int(table["p"].isna().sum())
     if untested:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -63,16 +64,16 @@ class SparseLinear(nn.Module):
         return weighted_sums(self.weight, batch, values, dense=values.device.type == "mps") * self.scale + self.bias
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """What the trainer and the estimator ask of an autoencoder."""
 
+    @abstractmethod
     def encode(self, batch: Batch) -> torch.Tensor:
         """Return the latent variables, batch x n_latent."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Batch, progress: float) -> torch.Tensor:
         """Return what is minimised, per cell; ``progress`` is the share of the warm-up that is over."""
-        raise NotImplementedError
 
 
 def _dense(widths: Sequence[int]) -> nn.Sequential:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scprograms import get
+from scprograms.pl._effects import kind
 
 from ._effects import effects_params, effects_test
 from ._format import TESTS, method_of, plural
@@ -41,10 +42,9 @@ def effects_in_words(adata: AnnData, groupby: str, *, key: str) -> str:
     params, table = effects_params(adata, groupby, key=key), get.effects(adata, groupby, key=key)
     replicate = params.get("replicate")
     unit = f"the unit is the {replicate}, not the cell" if replicate else "the unit is the cell"
-    kind = "group" if params.get("versus") == "rest" else "perturbation"
     return (
         f"Test: {effects_test(params)}; {unit}. {int(table['p'].notna().sum()):,} tests "
-        f"({plural(table['perturbation'].nunique(), kind)} x "
+        f"({plural(table['perturbation'].nunique(), kind(table))} x "
         f"{plural(table['program'].nunique(), 'program')}), adjusted together. {Q_MEANS}."
     )
 

@@ -28,11 +28,6 @@ def compared_with(control: str | None) -> str:
     return "all other cells" if control is None else f"{control} cells"
 
 
-def kind_of_group(control: str | None) -> str:
-    """Return what to call a group: what is compared with all other cells need not be a perturbation."""
-    return "group" if control is None else "perturbation"
-
-
 def read_effects(adata: AnnData, groupby: str, control: str | None, *, key: str) -> pd.DataFrame:
     """Return the table of :func:`scprograms.get.effects`; raise where it is of another comparison."""
     table = get.effects(adata, groupby, key=key)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from scprograms import get, pl
 from scprograms._files import atomic_path
 from scprograms._validate import warn
+from scprograms.pl._effects import kind
 from scprograms.pl._figure import text_stays_text
 
 from ._captions import anova_in_words, calibration_tests, effects_in_words, enrichment_in_words
-from ._effects import calibration_in_words, compared_with, kind_of_group, program_names, read_effects
+from ._effects import calibration_in_words, compared_with, program_names, read_effects
 from ._format import plural
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _plan(
     )
     yield (
         "program_boxplot",
-        f"Usage by {kind_of_group(control)}",
+        f"Usage by {groupby}",
         f"{_boxes_shown(n_drawn, n_programs, tested=tested)} Each box is one group of {groupby}: quartiles, the median "
         f"as a bar, the mean as a dot{_control_shown(control)}."
         + (f" {anova_in_words(adata, groupby, key=key)}" if tested else " No test was made."),
@@ -208,13 +209,12 @@ def _plan_effects(
     figure: Callable[..., Callable[[], Figure]],
 ) -> Iterator[tuple[str, str, str, Callable[[], Figure]]]:
     if _has(get.effects, adata, groupby, key=key):
-        read_effects(adata, groupby, control, key=key)
-        n_groups = get.effects(adata, groupby, key=key)["perturbation"].nunique()
-        kind = kind_of_group(control)
-        shown = f"Every {kind}" if n_groups <= _AT_MOST_DOTS else f"The {_AT_MOST_DOTS} strongest {kind}s"
+        effects = read_effects(adata, groupby, control, key=key)
+        n_groups, of = effects["perturbation"].nunique(), kind(effects)
+        shown = f"Every {of}" if n_groups <= _AT_MOST_DOTS else f"The {_AT_MOST_DOTS} strongest {of}s"
         yield (
             "effects_dotplot",
-            "What perturbations do to programs" if kind == "perturbation" else "Programs of the groups",
+            "What perturbations do to programs" if of == "perturbation" else "Programs of the groups",
             f"{shown} (rows) and every program (columns, in the order of their numbers). "
             f"Colour: difference of the mean usage to {compared_with(control)} in standard deviations of the cells; "
             f"red is more. Area: -log10 of q; a dark outline: q ≤ {max_q:g}. "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms import _keys, _store, get
+from scprograms.pl._effects import kind
 
 from ._effects import (
     FEWEST_CELLS,
@@ -17,7 +18,6 @@ from ._effects import (
     compared_with,
     effects_params,
     effects_test,
-    kind_of_group,
     program_names,
     read_effects,
     strongest,
@@ -160,9 +160,9 @@ def summarise(
         effects_test=effects_test(effects_params(adata, groupby, key=key)),
         calibration=calibration_in_words(adata, groupby, key=key),
         groups=[(str(name), int(n)) for name, n in sizes.items()],
-        kind_of_group=kind_of_group(control),
+        kind_of_group=kind(effects),
         compared_with=compared_with(control),
-        in_short=_in_short(programs, effects, groupby, control, max_q, n_groups=len(sizes), method=method_of(anova)),
+        in_short=_in_short(programs, effects, groupby, max_q, n_groups=len(sizes), method=method_of(anova)),
         leading=[program for program in programs if program.numbers["q"] <= max_q][:N_IN_SHORT],
         units=_units(adata, groupby, anova, strata=str(effects_params(adata, groupby, key=key).get("strata", ""))),
         method=method_of(anova),
@@ -203,7 +203,7 @@ def _sentences(
     max_q: float,
 ) -> list[str]:
     up, down = ([gene for gene, _ in ends[way][:3]] for way in ("up", "down"))
-    kind, under = kind_of_group(control), "in" if control is None else "under"
+    under = "in" if kind(top) == "group" else "under"
     sentences = []
     for sign, word in ((1, "more"), (-1, "less")):
         moved = top[sign * top["effect"] >= CLEAR]
@@ -217,7 +217,7 @@ def _sentences(
             f"shifts the cells {' and '.join(_shifts(more, less))}."
         )
     if not sentences:
-        sentences.append(f"No {kind} shifts its mean usage by {CLEAR} standard deviations at q ≤ {max_q:g}.")
+        sentences.append(f"No {kind(top)} shifts its mean usage by {CLEAR} standard deviations at q ≤ {max_q:g}.")
     for way, word in (("up", "raised"), ("down", "lowered")):
         found = [term for term in terms[way] if term["significant"]]
         if found:
@@ -234,20 +234,13 @@ def _shifts(more: list[str], less: list[str]) -> list[str]:
 
 
 def _in_short(
-    programs: list[Program],
-    effects: pd.DataFrame,
-    groupby: str,
-    control: str | None,
-    max_q: float,
-    *,
-    n_groups: int,
-    method: str,
+    programs: list[Program], effects: pd.DataFrame, groupby: str, max_q: float, *, n_groups: int, method: str
 ) -> list[str]:
     n_found = sum(program.numbers["q"] <= max_q for program in programs)
     lines = [
         f"{n_found} of {plural(len(programs), 'program')} differ between the {n_groups} groups of {groupby} at "
         f"q ≤ {max_q:g} ({TESTS[method]}, Benjamini-Hochberg over the programs; see the warning below).",
-        _effects_in_short(effects, control, max_q),
+        _effects_in_short(effects, max_q),
     ]
     if n_found > N_IN_SHORT:
         lines.append(f"The {N_IN_SHORT} programs with the strongest evidence:")
@@ -256,14 +249,13 @@ def _in_short(
     return lines
 
 
-def _effects_in_short(effects: pd.DataFrame, control: str | None, max_q: float) -> str:
-    kind = kind_of_group(control)
+def _effects_in_short(effects: pd.DataFrame, max_q: float) -> str:
     found = effects[effects["q"] <= max_q]
     n_groups, n_pairs = effects["perturbation"].nunique(), int(effects["p"].notna().sum())
     if found.empty:
-        return f"None of the {n_pairs:,} effects of single {kind}s on single programs has q ≤ {max_q:g}."
+        return f"None of the {n_pairs:,} effects of single {kind(effects)}s on single programs has q ≤ {max_q:g}."
     return (
-        f"{plural(found['perturbation'].nunique(), kind)} of {n_groups} "
+        f"{plural(found['perturbation'].nunique(), kind(effects))} of {n_groups} "
         f"{'changes' if found['perturbation'].nunique() == 1 else 'change'} the usage of "
         f"{plural(found['program'].nunique(), 'program')}: {len(found):,} of {n_pairs:,} effects have q ≤ {max_q:g}."
     )
