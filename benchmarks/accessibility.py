@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 
 import scprograms as scp
-from scprograms.accessibility import average_precision
+from scprograms.accessibility.engine import average_precision
 
 MODELS = ("mean", "ridge", "knn", "network")
 PUBLISHED = {"hidden": (512, 256), "dropout": 0.0, "learning_rate": 1e-3, "averaging": 0.0, "patience": None}

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import f_oneway
 
-from scprograms.stats import covariate_anova, one_way_anova, rank_anova
+from scprograms.perturbation.engine import covariate_anova, one_way_anova, rank_anova
 
 
 def best_of(function, repeats=7):

@@ -27,9 +27,9 @@ import numpy as np
 from _nulls import Screen, simulate_null
 from scipy.special import fdtrc
 
-from scprograms.stats import (
+from scprograms._core.moments import group_moments
+from scprograms.perturbation.engine import (
     covariate_anova,
-    group_moments,
     one_way_anova,
     permutation_anova,
     permutation_contrasts,

@@ -35,7 +35,7 @@ from sklearn.metrics import roc_auc_score
 
 import scprograms as scp
 from planted import correlations
-from scprograms.factorization import NMF, SemiNMF, consensus_programs
+from scprograms.programs.engine import NMF, SemiNMF, consensus_programs
 
 MEMORY = """
 import sys

@@ -23,17 +23,17 @@ import pandas as pd
 from scipy.stats import t as student
 
 import scprograms as scp
-from scprograms import stats
-from scprograms.tl._embedding_methods import FACTORIZATIONS, NETWORKS, Recipe, embed
+from scprograms.embeddings import engine as embeddings_engine
+from scprograms.embeddings._embedding_methods import FACTORIZATIONS, NETWORKS, Recipe, embed
 
-SCORES = list(stats.EMBEDDING_SCORES)
+SCORES = list(embeddings_engine.EMBEDDING_SCORES)
 
 
 def views(embedding: np.ndarray) -> dict[str, np.ndarray]:
     return {
-        "euclidean": stats.scaled_rows(embedding, "euclidean"),
-        "cosine": stats.scaled_rows(embedding, "cosine"),
-        "smooth": stats.neighbor_means(embedding),
+        "euclidean": embeddings_engine.scaled_rows(embedding, "euclidean"),
+        "cosine": embeddings_engine.scaled_rows(embedding, "cosine"),
+        "smooth": embeddings_engine.neighbor_means(embedding),
     }
 
 
@@ -66,7 +66,7 @@ def main() -> None:
             found = embed(name, recipe, seed)
             seconds = time.process_time() - started
             for view, values in views(found).items():
-                scores = stats.embedding_scores(values, codes, random_state=seed)
+                scores = embeddings_engine.embedding_scores(values, codes, random_state=seed)
                 rows.append({"embedding": name, "view": view, "seed": seed, **scores, "cpu_seconds": seconds})
             pd.DataFrame(rows).to_csv(options.out, index=False)
             print(f"seed {seed} {name}: ARI {[round(row['ari'], 3) for row in rows[-3:]]}, {seconds:.1f} s", flush=True)

@@ -18,7 +18,8 @@ import pandas as pd
 from anndata import AnnData
 
 import scprograms as scp
-from scprograms import _keys, _store
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
 
 
 def timed(function):
@@ -36,9 +37,9 @@ def programs(names, n_programs, rng):
     """Return an AnnData with random loadings: the test does not look at anything else."""
     adata = AnnData(X=np.ones((2, len(names)), np.float32), var=pd.DataFrame(index=names))
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=names)
-    table = pd.DataFrame({"variance_explained": 0.0}, index=_keys.program_names(n_programs))
+    table = pd.DataFrame({"variance_explained": 0.0}, index=slot_names.program_names(n_programs))
     loadings = rng.normal(size=(n_programs, len(names))).astype(np.float32)
-    fit = {_keys.PARAMS: {"n_programs": n_programs}, _keys.ERROR: float("nan")}
+    fit = {slot_names.PARAMS: {"n_programs": n_programs}, slot_names.ERROR: float("nan")}
     _store.write_factorization(
         adata, "semi_nmf", _store.Factorization(np.ones((2, n_programs)), loadings, model, table, fit)
     )
@@ -72,7 +73,7 @@ def main():
     theirs, their_wall, their_cpu = timed(
         lambda: [gseapy.enrich(genes, eligible, background=background, outdir=None).results for genes in lists]
     )
-    theirs = pd.concat(theirs, keys=_keys.program_names(len(lists)), names=["program", None]).reset_index(level=0)
+    theirs = pd.concat(theirs, keys=slot_names.program_names(len(lists)), names=["program", None]).reset_index(level=0)
     both = ours.merge(theirs, left_on=["program", "term"], right_on=["program", "Term"], how="outer", indicator=True)
     print(
         f"{len(eligible)} terms x {len(lists)} lists of 100 genes, background {len(names)}; {len(ours)} rows reported"

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 from semi_nmf import timed
 
-from scprograms.factorization import SemiNMF
+from scprograms.programs.engine import SemiNMF
 
 CELLS = (5_000, 20_000, 80_000, 320_000)
 GENES = (500, 2_000, 8_000, 20_000)

@@ -43,7 +43,7 @@ def fit(path: str, who: str, k: int, max_iter: int, keep: str) -> dict[str, floa
     from sklearn import decomposition
     from threadpoolctl import threadpool_limits
 
-    from scprograms.factorization import NMF
+    from scprograms.programs.engine import NMF
 
     warnings.simplefilter("ignore")
     X = sparse.load_npz(path)  # samples x features
@@ -124,7 +124,7 @@ def report(adata: object, usages: np.ndarray, loadings: np.ndarray) -> None:
     """Print what the assignment takes and finds, with each rule."""
     from sklearn.metrics import adjusted_rand_score, f1_score
 
-    from scprograms.stats import assign_features, concentration, shared_modules
+    from scprograms.modules.engine import assign_features, concentration, shared_modules
 
     kinds = np.array(["specific", "shared", "non-specific", "unassigned", "inactive"])
     true_kind = adata.var["true_kind"].astype(str).to_numpy()

@@ -20,7 +20,7 @@ from sklearn import decomposition
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from scprograms.factorization import NMF
+from scprograms.programs.engine import NMF
 
 MAX_ITER = 200
 REFERENCE = "scikit-learn cd"

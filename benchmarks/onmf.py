@@ -26,7 +26,7 @@ from scipy.sparse.linalg import svds
 from sklearn.metrics import adjusted_rand_score
 
 import scprograms as scp
-from scprograms.factorization import OrthogonalNMF
+from scprograms.programs.engine import OrthogonalNMF
 
 K = 20
 SETTINGS = {"easy": {}, "hard": {"activity": 0.5, "usage_correlation": 0.3, "n_cell_types": 1}}

@@ -86,7 +86,7 @@ def fit(method: str, X: sparse.csr_matrix, k: int, seed: int) -> float:
     """Factorize, and return the error, or NaN where the method says none."""
     warnings.filterwarnings("ignore")
     if method == "scprograms":
-        from scprograms.factorization import SemiNMF
+        from scprograms.programs.engine import SemiNMF
 
         return SemiNMF(k, random_state=seed).fit(X).error_
     if method == "randomized_svd":

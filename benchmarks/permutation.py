@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scprograms.stats import one_way_anova, permutation_anova, permutation_contrasts
+from scprograms.perturbation.engine import one_way_anova, permutation_anova, permutation_contrasts
 
 
 def usages(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

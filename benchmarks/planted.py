@@ -23,7 +23,7 @@ from scipy.sparse.linalg import svds
 from sklearn.decomposition import NMF
 
 import scprograms as scp
-from scprograms.factorization import SemiNMF
+from scprograms.programs.engine import SemiNMF
 
 K = 21
 SETTINGS = {"easy": {}, "hard": {"activity": 0.5, "usage_correlation": 0.3, "n_cell_types": 1}}

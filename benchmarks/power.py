@@ -29,9 +29,9 @@ from calibration import batch_levels, levels, log_depth, of_batch
 from scipy.special import chdtrc, fdtrc, ndtr
 from scipy.stats import rankdata
 
-from scprograms.stats import (
-    benjamini_hochberg,
-    group_moments,
+from scprograms._core.moments import group_moments
+from scprograms._core.multiple_testing import benjamini_hochberg
+from scprograms.perturbation.engine import (
     permutation_anova,
     permutation_contrasts,
     rank_anova,

@@ -39,7 +39,7 @@ from scipy.stats import rankdata
 from sklearn.decomposition import NMF
 from sklearn.metrics import average_precision_score
 
-from scprograms.factorization import SemiNMF
+from scprograms.programs.engine import SemiNMF
 
 CONTROL = "non-targeting"
 Fit = Callable[[object, int, int], tuple[np.ndarray, np.ndarray, float]]

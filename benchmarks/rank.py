@@ -24,7 +24,7 @@ import scanpy as sc
 from quality import load
 
 import scprograms as scp
-from scprograms.factorization import NMF, OrthogonalNMF, RankCurves, SemiNMF, sweep_ranks
+from scprograms.programs.engine import NMF, OrthogonalNMF, RankCurves, SemiNMF, sweep_ranks
 
 RANGES = {6: list(range(2, 13)), 20: [5, 10, 15, 18, 19, 20, 21, 22, 25, 30, 35]}
 RANGE = list(range(5, 50, 5))

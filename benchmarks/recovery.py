@@ -22,7 +22,7 @@ from anndata import AnnData, read_h5ad
 from sklearn.metrics import adjusted_rand_score, f1_score
 
 import scprograms as scp
-from scprograms.recovery import posneg, state_means, z_scores
+from scprograms.states.engine import posneg, state_means, z_scores
 
 NON_STATE = "non-state"
 UPDATES = 420

@@ -25,7 +25,7 @@ from scipy.sparse.linalg import svds
 from sklearn.utils.extmath import randomized_svd
 
 import scprograms as scp
-from scprograms.factorization import SemiNMF
+from scprograms.programs.engine import SemiNMF
 
 GOAL = 1.001
 MAX_REFERENCE = 100

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms import _keys, _store
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
 
 CONTROL = "non-targeting"
 
@@ -31,7 +32,7 @@ def factorized_screen(
         ),
         var=pd.DataFrame(index=[f"gene_{i}" for i in range(n_genes)]),
     )
-    index = _keys.program_names(n_programs)
+    index = slot_names.program_names(n_programs)
     steps = np.arange(1, 9)
     result = _store.Factorization(
         usages=usages,

@@ -7,7 +7,8 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms import _keys, _store
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
 
 
 def with_factorization(
@@ -38,9 +39,9 @@ def with_factorization(
         index=adata.var_names,
     )
     programs = pd.DataFrame(
-        {"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, index=_keys.program_names(n_programs)
+        {"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, index=slot_names.program_names(n_programs)
     )
-    fit = {_keys.PARAMS: {"n_programs": n_programs}, _keys.ERROR: 0.1, _keys.CONVERGED: True}
+    fit = {slot_names.PARAMS: {"n_programs": n_programs}, slot_names.ERROR: 0.1, slot_names.CONVERGED: True}
     result = _store.Factorization(W.astype(np.float32), H.astype(np.float32), model, programs, fit)
     _store.write_factorization(adata, "semi_nmf", result)
     return adata

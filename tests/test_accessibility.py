@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, precision_recall_curve
 
-from scprograms.accessibility import (
+from scprograms.accessibility.engine import (
     AccessibilityModel,
     average_precision,
     average_precision_of_columns,
@@ -26,11 +26,11 @@ from scprograms.accessibility import (
     split_cells,
     untied_precision,
 )
-from scprograms.accessibility._baselines import Neighbours, as_probability, components, ridge_path
-from scprograms.accessibility._genes import GeneScaler, principal_axes
-from scprograms.accessibility._nearby import LocalTerm, input_weights
-from scprograms.accessibility._precision_recall import Ranking, chance_precision
-from scprograms.accessibility._probability import calibrated, calibration_table, fit_calibration
+from scprograms.accessibility.engine._baselines import Neighbours, as_probability, components, ridge_path
+from scprograms.accessibility.engine._genes import GeneScaler, principal_axes
+from scprograms.accessibility.engine._nearby import LocalTerm, input_weights
+from scprograms.accessibility.engine._precision_recall import Ranking, chance_precision
+from scprograms.accessibility.engine._probability import calibrated, calibration_table, fit_calibration
 from scprograms.datasets import simulate_multiome
 
 
@@ -402,7 +402,7 @@ def test_dense_is_sparse(multiome, fitted):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_without_coupling_auto_is_not_below_the_mean(seed, monkeypatch):
-    from scprograms.accessibility import _model
+    from scprograms.accessibility.engine import _model
 
     def no_torch():
         raise ImportError

@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch", reason='the network needs torch: pip instal
 from torch.nn import functional  # noqa: E402
 
 import scprograms as scp  # noqa: E402
-from scprograms.accessibility import AccessibilityModel, average_precision, split_cells, untied_precision  # noqa: E402
-from scprograms.nn._accessibility_losses import accessibility_loss, dice_loss, focal_loss  # noqa: E402
-from scprograms.nn._accessibility_network import NetworkSettings, SwishNetwork  # noqa: E402
+from scprograms.accessibility.engine import AccessibilityModel, average_precision, split_cells, untied_precision  # noqa: E402
+from scprograms.accessibility.engine._accessibility_losses import accessibility_loss, dice_loss, focal_loss  # noqa: E402
+from scprograms.accessibility.engine._accessibility_network import NetworkSettings, SwishNetwork  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -145,8 +145,8 @@ def test_the_default_network_reaches_95_percent_of_the_oracle_and_auto_takes_it(
 
 @pytest.mark.parametrize("settings", [{}, {"normalization": "batch"}, {"normalization": "layer"}, {"hidden": []}])
 def test_arrays_predict_what_torch_predicts(settings, multiome):
-    from scprograms.accessibility._genes import GeneScaler
-    from scprograms.accessibility._network import Network
+    from scprograms.accessibility.engine._genes import GeneScaler
+    from scprograms.accessibility.engine._network import Network
 
     X, Y, _ = arrays(multiome)
     scaler = GeneScaler.fit(X, max_value=10)
@@ -221,7 +221,7 @@ def test_without_coupling_the_network_is_not_below_the_mean(seed):
 
 
 def test_the_running_mean_of_weights():
-    from scprograms.nn._accessibility_network import RunningWeights
+    from scprograms.accessibility.engine._accessibility_network import RunningWeights
 
     layer = torch.nn.Linear(1, 1, bias=False)
     with torch.no_grad():
@@ -273,7 +273,7 @@ def test_training_that_diverges_keeps_what_was_before(multiome):
 
 
 def test_a_single_cell_left_over_is_no_batch_of_its_own():
-    from scprograms.nn._accessibility_network import _batches
+    from scprograms.accessibility.engine._accessibility_network import _batches
 
     sizes = [len(batch) for batch in _batches(np.arange(65), NetworkSettings(batch_size=32))]
     assert sizes == [32, 33]

@@ -12,11 +12,12 @@ from scipy import sparse
 from sklearn.metrics import average_precision_score
 
 import scprograms as scp
-from scprograms import ProgramsWarning, _keys
-from scprograms.accessibility import AccessibilityModel
+from scprograms import ProgramsWarning
+from scprograms._anndata import slot_names
+from scprograms.accessibility.engine import AccessibilityModel
 
 REAL = Path(__file__).parents[2] / "shared/data/neurips2021_multiome_small/neurips2021_multiome_small.h5mu"
-TABLES = _keys.ACCESSIBILITY_TABLES
+TABLES = slot_names.ACCESSIBILITY_TABLES
 
 
 @pytest.fixture(scope="module")

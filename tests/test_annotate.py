@@ -12,8 +12,9 @@ import pytest
 import scprograms as scp
 from factorized import add_enrichment, factorized_screen
 from fitted import with_factorization
-from scprograms import _store, get
-from scprograms.tl._annotate import LONGEST_TERM, short_term
+from scprograms import get
+from scprograms._anndata import slots as _store
+from scprograms.enrichment._annotate import LONGEST_TERM, short_term
 
 SHARED = Path("../shared/data")
 
@@ -148,7 +149,7 @@ def test_names_are_unique(adata):
 
 
 def test_numbers_do_not_collide_with_names_that_are_there():
-    from scprograms.tl._annotate import _numbered
+    from scprograms.enrichment._annotate import _numbered
 
     assert _numbered(["a", "a #2", "a", "a"]) == ["a", "a #2", "a #3", "a #4"]
 

@@ -215,8 +215,8 @@ def test_the_walker_can_fail(path, source, message):
         ("tl/_x.py", "from scprograms import _keys, _store, _validate\nfrom scprograms.factorization import SemiNMF"),
         ("tl/_x.py", "def f():\n    import scanpy as sc\n    from torch import nn"),
         ("tl/_x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scanpy"),
-        ("pl/_x.py", "from scprograms import get\nfrom . import _figure\nfrom scprograms.get._select import f"),
-        ("get/_x.py", "from scprograms._store import read_fit\nfrom ._select import f"),
+        ("pl/_x.py", "from scprograms import get\nfrom . import _figure\nfrom scprograms._anndata.selection import f"),
+        ("get/_x.py", "from scprograms._anndata.slots import read_fit\nfrom ._select import f"),
         ("factorization/_x.py", "from ._solvers import f\nimport numba\nself._x\nnp = 1\nnp._x"),
         ("datasets/_x.py", "import json\nimport anndata\ndef f():\n    import pooch"),
         ("report/_x.py", "from scprograms import __version__, get, pl"),
@@ -352,7 +352,7 @@ def test_docstrings_say_what_goes_in_what_comes_out_and_how_to_call_it(name):
 
 
 def test_the_estimator_documents_itself():
-    from scprograms.factorization import SemiNMF
+    from scprograms.programs.engine import SemiNMF
 
     doc = inspect.getdoc(SemiNMF)
     for heading in ("Parameters", "Attributes", "References", "Examples"):

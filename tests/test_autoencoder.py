@@ -17,10 +17,15 @@ torch = pytest.importorskip("torch", reason='networks need torch: pip install "s
 
 import scprograms as scp  # noqa: E402
 from scprograms.cli import main  # noqa: E402
-from scprograms.nn import Autoencoder  # noqa: E402
-from scprograms.nn._batches import Batches, Transform  # noqa: E402
-from scprograms.nn._losses import bernoulli_loss, gaussian_divergence, sparsity_penalty, squared_loss  # noqa: E402
-from scprograms.nn._networks import SparseLinear, weighted_sums  # noqa: E402
+from scprograms.embeddings.engine.networks import Autoencoder  # noqa: E402
+from scprograms.embeddings.engine.networks._batches import Batches, Transform  # noqa: E402
+from scprograms.embeddings.engine.networks._losses import (  # noqa: E402
+    bernoulli_loss,
+    gaussian_divergence,
+    sparsity_penalty,
+    squared_loss,
+)
+from scprograms.embeddings.engine.networks._networks import SparseLinear, weighted_sums  # noqa: E402
 
 OPTIONS = {
     "basic": {"epochs": 60, "learning_rate": 0.002, "patience": 15},

@@ -14,11 +14,14 @@ import scanpy as sc
 from scipy import stats
 
 import scprograms as scp
-from scprograms import ProgramsWarning, _keys, _store
-from scprograms.get._calibration import quantiles
-from scprograms.stats import benjamini_hochberg, replicate_contrasts
-from scprograms.stats._calibration import effective_columns, inflation, inflation_interval
-from scprograms.tl._calibration_splits import split_cells, split_guides
+from scprograms import ProgramsWarning
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
+from scprograms._core.multiple_testing import benjamini_hochberg
+from scprograms.perturbation._calibration_splits import split_cells, split_guides
+from scprograms.perturbation.engine import replicate_contrasts
+from scprograms.perturbation.engine._calibration import effective_columns, inflation, inflation_interval
+from scprograms.perturbation.tables._calibration import quantiles
 
 mpl.use("Agg")
 
@@ -27,7 +30,9 @@ from matplotlib import pyplot as plt
 PAPALEXI = Path("../shared/data/papalexi2021_thp1_lowmoi/papalexi2021_thp1_lowmoi.h5ad")
 NT = "NT"
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*may hold guides or replicates:scprograms._validate.ProgramsWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*may hold guides or replicates:scprograms._core.validate.ProgramsWarning"
+)
 
 
 def usages_of(usages: np.ndarray, obs: pd.DataFrame) -> anndata.AnnData:
@@ -36,8 +41,8 @@ def usages_of(usages: np.ndarray, obs: pd.DataFrame) -> anndata.AnnData:
     obs = obs.set_axis([f"cell{i}" for i in range(len(obs))])
     adata = anndata.AnnData(np.ones((len(obs), 3), dtype=np.float32), obs=obs)
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
-    about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, _keys.program_names(k))
-    fit = {_keys.PARAMS: {"n_programs": k}, _keys.ERROR: 0.1}
+    about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, slot_names.program_names(k))
+    fit = {slot_names.PARAMS: {"n_programs": k}, slot_names.ERROR: 0.1}
     _store.write_factorization(adata, "semi_nmf", _store.Factorization(usages, np.ones((k, 3)), model, about, fit))
     return adata
 

@@ -19,14 +19,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from scprograms.cli._h5ad import write_h5ad
+from scprograms.cli._journal import Journal
 
 import scprograms as scp
 from scprograms import get
-from scprograms.cli import _analysis, _demo, main
-from scprograms.cli._h5ad import write_h5ad
-from scprograms.cli._journal import Journal
+from scprograms.cli import _demo, main
 from scprograms.cli._parser import make_parser
-from scprograms.cli._prepare import prepare, read_screen
+from scprograms.pipeline import _analysis
+from scprograms.pipeline._prepare import prepare, read_screen
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 PAPALEXI = SHARED / "papalexi2021_thp1_lowmoi" / "papalexi2021_thp1_lowmoi.h5ad"

@@ -13,8 +13,10 @@ import pytest
 from scipy import sparse
 
 import scprograms as scp
-from scprograms import _store_lazy, get
-from scprograms.cli import _analysis, main
+from scprograms import get
+from scprograms._anndata import lazy as _store_lazy
+from scprograms.cli import main
+from scprograms.pipeline import _analysis
 
 pytest.importorskip("dask.array")
 pytest.importorskip("zarr")

@@ -18,8 +18,8 @@ from sklearn.metrics import roc_auc_score
 import scprograms as scp
 from planted import matched_correlations, planted
 from scprograms import ProgramsWarning
-from scprograms.factorization import NMF, OrthogonalNMF, SemiNMF, consensus_programs, pooled_similarity
-from scprograms.tl import _checkpoint
+from scprograms.programs import _checkpoint
+from scprograms.programs.engine import NMF, OrthogonalNMF, SemiNMF, consensus_programs, pooled_similarity
 
 mpl.use("Agg")
 
@@ -165,7 +165,7 @@ def test_density_filter(screen, grouping):
 
 
 def test_density_by_brute_force(small):
-    from scprograms.factorization._consensus import _dense_enough
+    from scprograms.programs.engine._consensus import _dense_enough
 
     runs = consensus_programs(small.X, 5, n_runs=10, random_state=0).runs
     pooled = runs.reshape(-1, runs.shape[2]).astype(float)
@@ -222,7 +222,7 @@ def test_memory_does_not_grow_with_runs_times_cells(screen):
 
 def count_runs(monkeypatch, *, stop_at=None, error=KeyboardInterrupt):
     """Count the runs that are computed, full-data fits aside, and stop one of them."""
-    from scprograms.factorization import _consensus
+    from scprograms.programs.engine import _consensus
 
     computed, original = [], _consensus.unit_loadings_of
 

@@ -16,11 +16,13 @@ from scipy import sparse
 
 import scprograms as scp
 from planted import planted
-from scprograms.factorization import NMF, OrthogonalNMF, SemiNMF, consensus_programs, project_usages, sweep_ranks
-from scprograms.factorization import _dask as dask_operator
-from scprograms.factorization._dask import DaskOperator
-from scprograms.factorization._dask_tasks import Moments, gram_of
-from scprograms.factorization._operators import CenteredOperator, as_operator, in_memory
+from scprograms._core.operators import dask as dask_operator
+from scprograms._core.operators.centred import CenteredOperator
+from scprograms._core.operators.dask import DaskOperator
+from scprograms._core.operators.dask_tasks import Moments, gram_of
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import in_memory
+from scprograms.programs.engine import NMF, OrthogonalNMF, SemiNMF, consensus_programs, project_usages, sweep_ranks
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -263,9 +265,9 @@ def test_a_fit_reads_the_data_five_times_or_as_often_as_the_sketch_iterates(rout
 
 
 def iterations_in_memory():
-    from scprograms.factorization._factorize import SKETCH_TOL, sketch_rank
-    from scprograms.factorization._operators import squared_norm
-    from scprograms.factorization._svd import compress
+    from scprograms._core.sums import squared_norm
+    from scprograms._core.svd import compress
+    from scprograms.programs.engine._factorize import SKETCH_TOL, sketch_rank
 
     op = as_operator(X)
     options = {"n_leading": K, "total": squared_norm(op), "tol": SKETCH_TOL}

@@ -13,9 +13,9 @@ from sklearn.metrics import adjusted_rand_score
 
 import scprograms as scp
 from scprograms import ProgramsWarning
-from scprograms.recovery._discovery import describe_factors, matched_stability, scaled_genes
-from scprograms.tl import _discover_states as module
-from scprograms.tl._workers import active_client, spread
+from scprograms._core.workers import active_client, spread
+from scprograms.states import _discover_states as module
+from scprograms.states.engine._discovery import describe_factors, matched_stability, scaled_genes
 
 
 @pytest.fixture(scope="module")

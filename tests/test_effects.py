@@ -14,8 +14,10 @@ from scipy import sparse
 from scipy.optimize import nnls
 
 import scprograms as scp
-from scprograms import _keys, _store
-from scprograms.stats import benjamini_hochberg, group_effect_sizes, permutation_contrasts, replicate_contrasts
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
+from scprograms._core.multiple_testing import benjamini_hochberg
+from scprograms.perturbation.engine import group_effect_sizes, permutation_contrasts, replicate_contrasts
 
 PAPALEXI = Path("../shared/data/papalexi2021_thp1_lowmoi/papalexi2021_thp1_lowmoi.h5ad")
 COLUMNS = ["perturbation", "program", "effect", "difference", "auc", "log2_fold_change", "p", "log10_p", "q"]
@@ -56,8 +58,8 @@ def screen(seed=0, n=600, k=4, penalty=0.05):
     baseline = np.where(np.arange(30) < 5, 0.0, 0.02)
     usages = np.array([nnls_penalised(H, x - baseline, penalty) for x in X])
     model = pd.DataFrame({"baseline": baseline, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
-    about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, _keys.program_names(k))
-    fit = {_keys.PARAMS: {"n_programs": k}, _keys.ERROR: 0.1, _keys.L1_PENALTY: penalty}
+    about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, slot_names.program_names(k))
+    fit = {slot_names.PARAMS: {"n_programs": k}, slot_names.ERROR: 0.1, slot_names.L1_PENALTY: penalty}
     _store.write_factorization(adata, "semi_nmf", _store.Factorization(usages, H, model, about, fit))
     return adata
 
@@ -90,7 +92,9 @@ def run(adata, *args, **kwargs):
     return scp.get.effects(adata, kwargs.get("guide_key") or (args or ("perturbation",))[0])
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*may hold guides or replicates:scprograms._validate.ProgramsWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*may hold guides or replicates:scprograms._core.validate.ProgramsWarning"
+)
 
 
 # --- numbers -------------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from scipy import sparse
 from scipy.stats import kstest
 
 import scprograms as scp
-from scprograms import _keys, _store
-from scprograms.stats import group_effect_sizes, replicate_contrasts
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
+from scprograms.perturbation.engine import group_effect_sizes, replicate_contrasts
 
 GASPERINI = Path("../shared/data/gasperini2019_highmoi/gasperini2019_k562_highmoi.h5ad")
 TSS = {"COX4I1": "ENSG00000131143", "DIMT1": "ENSG00000086189", "MRPL9": "ENSG00000143436"}
@@ -26,8 +27,8 @@ def with_programs(adata, usages, *, key="semi_nmf"):
     """Write usages as those of a factorization; of expression itself, a program is a gene."""
     k = usages.shape[1]
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
-    about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, _keys.program_names(k))
-    fit = {_keys.PARAMS: {}, _keys.ERROR: 0.1, _keys.L1_PENALTY: 0.0}
+    about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, slot_names.program_names(k))
+    fit = {slot_names.PARAMS: {}, slot_names.ERROR: 0.1, slot_names.L1_PENALTY: 0.0}
     result = _store.Factorization(usages, np.eye(k, adata.n_vars), model, about, fit)
     _store.write_factorization(adata, key, result)
     return adata

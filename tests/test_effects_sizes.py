@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from scprograms.stats import group_effect_sizes
+from scprograms.perturbation.engine import group_effect_sizes
 
 N_GROUPS, N_STRATA = 6, 4
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import scprograms as scp
-from scprograms.stats import scaled_rows
+from scprograms.embeddings.engine import scaled_rows
 
 
 def test_euclidean_distances_of_scaled_rows_are_those_of_the_cosine():

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from factorized import factorized_screen
 from scprograms import get, tl
-from scprograms.stats import cosine_similarity, match_rows
+from scprograms._core.matching import cosine_similarity, match_rows
 
 COLUMNS = ["program_a", "program_b", "cosine", "jaccard", "n_overlap", "rank_correlation"]
 

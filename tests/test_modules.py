@@ -13,8 +13,10 @@ from scipy import sparse
 from sklearn.metrics import adjusted_rand_score, f1_score
 
 import scprograms as scp
-from scprograms import ProgramsWarning, _keys, _store
-from scprograms.stats import assign_features, concentration, feature_scores, module_scales, shared_modules
+from scprograms import ProgramsWarning
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
+from scprograms.modules.engine import assign_features, concentration, feature_scores, module_scales, shared_modules
 
 KINDS = np.array(["specific", "shared", "non-specific", "unassigned", "inactive"])
 
@@ -91,7 +93,7 @@ def test_scores_do_not_depend_on_the_scale_of_modules_but_for_raw():
 
 
 def test_chunks_do_not_matter(monkeypatch):
-    from scprograms.stats import _feature_scores, _modules
+    from scprograms.modules.engine import _feature_scores, _modules
 
     W = loadings()
     whole, shared = feature_scores(W), shared_modules(W, np.ones(len(W), bool))
@@ -426,8 +428,8 @@ def with_loadings(W, usages=None):
     usages = np.eye(k) if usages is None else usages
     adata = ad.AnnData(np.ones((len(usages), n), np.float32))
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
-    programs = pd.DataFrame({"variance_explained": 0.1}, index=_keys.program_names(k))
-    fit = {_keys.PARAMS: {}, _keys.ERROR: 1.0}
+    programs = pd.DataFrame({"variance_explained": 0.1}, index=slot_names.program_names(k))
+    fit = {slot_names.PARAMS: {}, slot_names.ERROR: 1.0}
     _store.write_factorization(adata, "nmf", _store.Factorization(usages, W.T, model, programs, fit))
     return adata
 

@@ -130,7 +130,7 @@ def test_pictures_are_saved_and_returned(adata, tmp_path):
 
 
 def test_many_modules_have_colors_of_their_own():
-    from scprograms.pl._palette import category_colors
+    from scprograms._draw.palette import category_colors
 
     assert len(set(category_colors([f"program_{i}" for i in range(60)]).values())) == 60
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from scprograms import datasets
-from scprograms.accessibility import average_precision, distance_weights
+from scprograms.accessibility.engine import average_precision, distance_weights
 from scprograms.datasets import _multiome_10x
 
 

@@ -14,17 +14,18 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from planted import least_error, matched_correlations, planted
-from scprograms.factorization import NMF
-from scprograms.factorization._factorize import Factorizer
-from scprograms.factorization._nmf import FLOOR
-from scprograms.factorization._nmf_solvers import (
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import DenseOperator
+from scprograms.programs.engine import NMF
+from scprograms.programs.engine._factorize import Factorizer
+from scprograms.programs.engine._nmf import FLOOR
+from scprograms.programs.engine._nmf_solvers import (
     _descend,
     alternate_non_negative,
     alternate_projected_gradient,
     non_negative_start,
     solve_loadings,
 )
-from scprograms.factorization._operators import DenseOperator, as_operator
 
 SOLVERS = [
     {"solver": "hals"},

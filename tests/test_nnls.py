@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from scprograms.factorization._nnls import finish_rows
+from scprograms._core.nnls import finish_rows
 
 
 def problem(k=8, n=300, condition=1e4, seed=0):

@@ -17,10 +17,17 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import scprograms as scp
 from planted import least_error, matched_correlations
-from scprograms import ProgramsWarning, _store
-from scprograms.factorization import OrthogonalNMF
-from scprograms.factorization._onmf_solvers import dealt_out, multiply, random_factors, unit_columns, without_strangers
-from scprograms.factorization._operators import as_operator
+from scprograms import ProgramsWarning
+from scprograms._anndata import slots as _store
+from scprograms._core.operators.dispatch import as_operator
+from scprograms.programs.engine import OrthogonalNMF
+from scprograms.programs.engine._onmf_solvers import (
+    dealt_out,
+    multiply,
+    random_factors,
+    unit_columns,
+    without_strangers,
+)
 
 
 def disjoint(n_obs=400, n_vars=120, k=5, *, noise=0.2, seed=0, dtype=np.float64):

@@ -10,16 +10,12 @@ from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from planted import planted
-from scprograms.factorization import SemiNMF
-from scprograms.factorization._operators import (
-    CenteredOperator,
-    DenseOperator,
-    as_operator,
-    in_memory,
-    squared_norm,
-    sum_of_products,
-)
-from scprograms.factorization._parallel import map_blocks, resolve_n_jobs, threads
+from scprograms._core.operators.centred import CenteredOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import DenseOperator, in_memory
+from scprograms._core.sums import squared_norm, sum_of_products
+from scprograms._core.threads import map_blocks, resolve_n_jobs, threads
+from scprograms.programs.engine import SemiNMF
 
 CLASSES = [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array]
 

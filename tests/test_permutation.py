@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy.stats import gamma, gumbel_r, rankdata
 
-from scprograms.stats import (
+from scprograms.perturbation.engine import (
     one_way_anova,
     permutation_anova,
     permutation_contrasts,
@@ -296,7 +296,8 @@ def test_threads_do_not_matter(test, stop_after):
 
 @pytest.mark.parametrize("test", TESTS)
 def test_big_tasks_are_cut_without_a_difference(test, monkeypatch):
-    from scprograms.stats import _permutation_contrasts, _resampling
+    from scprograms._core import resampling as _resampling
+    from scprograms.perturbation.engine import _permutation_contrasts
 
     values, codes, strata = screen((50, 80, 20, 33), n_strata=3, effect=0.2)
     options = {"strata": strata, "n_permutations": 150, "stop_after": 20}

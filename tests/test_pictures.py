@@ -16,8 +16,8 @@ from matplotlib.colors import to_hex, to_rgb
 import scprograms as scp
 from factorized import CONTROL, add_anova, add_effects, add_enrichment, factorized_screen
 from scprograms import get, pl, report
-from scprograms.pl._accessibility import _draw_curves
-from scprograms.pl._palette import CATEGORIES, CYCLE, DOWN, UP, category_colors
+from scprograms._draw.palette import CATEGORIES, CYCLE, DOWN, UP, category_colors
+from scprograms.accessibility.figures import _draw_curves
 
 mpl.use("Agg")
 
@@ -210,7 +210,6 @@ def test_the_map_of_the_cells_has_the_colours_of_the_other_pictures(tmp_path):
 
 def test_a_map_that_fails_does_not_end_a_run(tmp_path, monkeypatch):
     import scanpy as sc
-
     from scprograms.cli._pictures import add_umap
 
     def fails(*args, **options):

@@ -20,9 +20,9 @@ import drawn
 import scprograms as scp
 from factorized import CONTROL, add_anova, add_effects, add_enrichment, factorized_screen
 from scprograms import ProgramsWarning, get, pl
-from scprograms.pl._boxes import summaries
-from scprograms.pl._figure import format_q
-from scprograms.pl._pixels import allocate_rows, average_rows, spread, wrap_term
+from scprograms._draw.boxes import summaries
+from scprograms._draw.figure import format_q
+from scprograms._draw.pixels import allocate_rows, average_rows, spread, wrap_term
 
 mpl.use("Agg")
 

@@ -12,7 +12,8 @@ from scipy import stats
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from factorized import factorized_screen
-from scprograms import ProgramsWarning, _store, get, pl
+from scprograms import ProgramsWarning, get, pl
+from scprograms._anndata import slots as _store
 
 mpl.use("Agg")
 
@@ -271,7 +272,7 @@ def test_one_row_or_column_needs_no_cluster(n_perturbations, n_programs):
 
 
 def test_too_many_to_cluster_keep_their_order(monkeypatch):
-    from scprograms.pl import _effects_clustermap
+    from scprograms.perturbation.figures import _effects_clustermap
 
     monkeypatch.setattr(_effects_clustermap, "_AT_MOST_CLUSTERED", 10)
     adata, table = screen(12, 4)

@@ -15,7 +15,10 @@ import pytest
 
 import scprograms as scp
 from fitted import with_factorization
-from scprograms import _store, _store_obs, stats
+from scprograms._anndata import obs as _store_obs
+from scprograms._anndata import slots as _store
+from scprograms._core.multiple_testing import benjamini_hochberg
+from scprograms.perturbation import engine as perturbation_engine
 
 SHARED = ["F", "p", "log10_p", "q", "eta_squared", "omega_squared", "df_between", "df_within", "n_groups", "n_cells"]
 
@@ -53,7 +56,7 @@ def check(table, test, *, more=(), method, unused="guide"):
     assert table.columns.tolist() == [*SHARED, *more, "method", "unused_replicates"]
     for name in (*SHARED[:3], *SHARED[4:], *more):
         np.testing.assert_array_equal(table[name], np.broadcast_to(getattr(test, name), len(table)), err_msg=name)
-    np.testing.assert_array_equal(table["q"], stats.benjamini_hochberg(test.p))
+    np.testing.assert_array_equal(table["q"], benjamini_hochberg(test.p))
     assert set(table["method"]) == {method}
     assert set(table["unused_replicates"]) == {unused}
 
@@ -61,7 +64,9 @@ def check(table, test, *, more=(), method, unused="guide"):
 # --- what each method writes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "test"), [("anova", stats.covariate_anova), ("rank_anova", stats.rank_anova)])
+@pytest.mark.parametrize(
+    ("method", "test"), [("anova", perturbation_engine.covariate_anova), ("rank_anova", perturbation_engine.rank_anova)]
+)
 def test_covariates(adata, method, test):
     W = adata.obsm["X_semi_nmf"]
     X = np.column_stack([adata.obs["depth"], indicators(adata, "batch"), adata.obs["cycling"]]).astype(float)
@@ -89,32 +94,32 @@ def test_covariates_equal_statsmodels(adata):
 
 def test_plain_and_ranks(adata):
     W = adata.obsm["X_semi_nmf"]
-    check(run(adata), stats.one_way_anova(W, codes(adata)), method="anova")
-    check(run(adata, method="rank_anova"), stats.rank_anova(W, codes(adata)), method="rank_anova")
+    check(run(adata), perturbation_engine.one_way_anova(W, codes(adata)), method="anova")
+    check(run(adata, method="rank_anova"), perturbation_engine.rank_anova(W, codes(adata)), method="rank_anova")
     empty = run(adata, covariates=[])
-    check(empty, stats.one_way_anova(W, codes(adata)), method="anova")
+    check(empty, perturbation_engine.one_way_anova(W, codes(adata)), method="anova")
 
 
 def test_permutation(adata):
     W = adata.obsm["X_semi_nmf"]
     options = {"n_permutations": 199, "random_state": 3, "n_jobs": 1}
-    expected = stats.permutation_anova(W, codes(adata), strata=codes(adata, "batch"), **options)
+    expected = perturbation_engine.permutation_anova(W, codes(adata), strata=codes(adata, "batch"), **options)
     table = run(adata, method="permutation", strata="batch", **options)
     check(table, expected, more=["n_permutations"], method="permutation")
     assert (table["n_permutations"] == 199).all()
     assert table["p"].min() == pytest.approx(1 / 200)
     pd.testing.assert_frame_equal(run(adata, method="permutation", strata=["batch"], **options), table)
-    alone = stats.permutation_anova(W, codes(adata), statistic="F", **options)
+    alone = perturbation_engine.permutation_anova(W, codes(adata), statistic="F", **options)
     table = run(adata, method="permutation", statistic="F", **options)
     check(table, alone, more=["n_permutations"], method="permutation")
-    free = stats.permutation_anova(W, codes(adata), **options)
+    free = perturbation_engine.permutation_anova(W, codes(adata), **options)
     check(run(adata, method="permutation", **options), free, more=["n_permutations"], method="permutation")
 
 
 def test_permutation_in_combined_strata(adata):
     W = adata.obsm["X_semi_nmf"]
     adata.obs["both"] = adata.obs["batch"] + adata.obs["cycling"].astype(str)
-    expected = stats.permutation_anova(W, codes(adata), strata=codes(adata, "both"), n_permutations=99)
+    expected = perturbation_engine.permutation_anova(W, codes(adata), strata=codes(adata, "both"), n_permutations=99)
     table = run(adata, method="permutation", strata=["batch", "cycling"], n_permutations=99)
     np.testing.assert_allclose(table["F"], expected.F, rtol=1e-10)
     assert (table["df_within"] == expected.df_within).all()
@@ -130,11 +135,11 @@ def test_many_permutations_only_where_they_are_needed(adata):
 
 def test_replicates(adata):
     W = adata.obsm["X_semi_nmf"]
-    expected = stats.replicate_anova(W, codes(adata), codes(adata, "guide"))
+    expected = perturbation_engine.replicate_anova(W, codes(adata), codes(adata, "guide"))
     table = run(adata, method="replicate", replicate="guide")
     check(table, expected, more=["n_replicates"], method="replicate", unused="")
     assert (table["n_replicates"] == 12).all()
-    alone = stats.replicate_anova(W, codes(adata), codes(adata, "guide"), statistic="F")
+    alone = perturbation_engine.replicate_anova(W, codes(adata), codes(adata, "guide"), statistic="F")
     table = run(adata, method="replicate", replicate="guide", statistic="F")
     check(table, alone, more=["n_replicates"], method="replicate", unused="")
     assert (alone.p < expected.p).all()
@@ -142,7 +147,7 @@ def test_replicates(adata):
 
 def test_replicates_within_strata(adata):
     W = adata.obsm["X_semi_nmf"]
-    expected = stats.replicate_anova(W, codes(adata), codes(adata, "guide"), strata=codes(adata, "batch"))
+    expected = perturbation_engine.replicate_anova(W, codes(adata), codes(adata, "guide"), strata=codes(adata, "batch"))
     table = run(adata, method="replicate", replicate="guide", strata="batch")
     check(table, expected, more=["n_replicates"], method="replicate", unused="")
     assert not np.allclose(table["F"], run(adata, method="replicate", replicate="guide")["F"])
@@ -208,7 +213,7 @@ class TestEveryMethod:
         table = run(adata, **options)
         assert table.loc["program_1", ["F", "p", "log10_p", "q"]].isna().all()
         others = table.loc[["program_0", "program_2"]]
-        np.testing.assert_array_equal(others["q"], stats.benjamini_hochberg(others["p"].to_numpy()))
+        np.testing.assert_array_equal(others["q"], benjamini_hochberg(others["p"].to_numpy()))
 
     def test_single_group_49(self, adata, options):
         adata.obs["perturbation"] = "only"

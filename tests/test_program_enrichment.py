@@ -16,7 +16,7 @@ from scipy.stats import false_discovery_control, hypergeom
 import scprograms as scp
 from enrichr_server import enrichr
 from fitted import with_factorization
-from scprograms.tl import _enrichr
+from scprograms.enrichment import _enrichr
 
 COLUMNS = "program direction library term overlap term_size n_genes background_size odds_ratio combined_score p q genes"
 COLUMNS += " term_group representative"

@@ -79,7 +79,7 @@ def test_cap_is_the_percentile_of_all_values(percentile):
 
 @pytest.mark.parametrize("share", [0.02, 0.4])
 def test_percentile_counts_zeros(share):
-    from scprograms.pp._pseudobulk import _percentile
+    from scprograms.modules._pseudobulk import _percentile
 
     matrix = sparse.random(30, 50, density=share, format="csr", rng=1)
     for percentile in (0, 10, 50, 100 * (1 - share) - 0.03, 100 * (1 - share), 100 * (1 - share) + 0.03, 99.5, 100):

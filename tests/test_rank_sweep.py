@@ -13,12 +13,12 @@ from scipy import sparse
 import scprograms as scp
 from factorized import factorized_screen
 from planted import least_error, planted
-from scprograms.factorization import OrthogonalNMF, SemiNMF, sweep_ranks
-from scprograms.factorization._masked import MaskedMatrix, draw_folds, fit_orthogonal, held_out_errors
-from scprograms.factorization._operators import as_operator
-from scprograms.factorization._rank import matched_cosine
-from scprograms.factorization._suggest import RankCurves, suggest
-from scprograms.factorization._svd import compress
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.svd import compress
+from scprograms.programs.engine import OrthogonalNMF, SemiNMF, sweep_ranks
+from scprograms.programs.engine._masked import MaskedMatrix, draw_folds, fit_orthogonal, held_out_errors
+from scprograms.programs.engine._rank import matched_cosine
+from scprograms.programs.engine._suggest import RankCurves, suggest
 
 mpl.use("Agg")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse, special
 
-from scprograms.factorization._parallel import threads
-from scprograms.recovery import (
+from scprograms._core.threads import threads
+from scprograms.states.engine import (
     Strata,
     TrainingOptions,
     aggregate,
@@ -36,10 +36,10 @@ from scprograms.recovery import (
     train,
     z_scores,
 )
-from scprograms.recovery import _conformal as conformal
-from scprograms.recovery import _identity as identity
-from scprograms.recovery import _profiles as profiles
-from scprograms.recovery import _solver as solver
+from scprograms.states.engine import _conformal as conformal
+from scprograms.states.engine import _identity as identity
+from scprograms.states.engine import _profiles as profiles
+from scprograms.states.engine import _solver as solver
 
 KANG = Path(__file__).parents[2] / "shared/data/kang2018_pbmc_ifnb/kang2018_pbmc_ifnb_scgen_valid.h5ad"
 

@@ -17,8 +17,8 @@ import scprograms as scp
 from factorized import add_enrichment, factorized_screen
 from fitted import with_factorization
 from scprograms import get, pl
-from scprograms.stats import jaccard_neighbours, redundancy_groups
-from scprograms.tl._gmt import read_gmt
+from scprograms.enrichment._gmt import read_gmt
+from scprograms.enrichment.engine import jaccard_neighbours, redundancy_groups
 
 SHARED = Path("../shared/data")
 
@@ -51,7 +51,7 @@ def jaccard(a, b):
 @pytest.mark.parametrize("threshold", [0.01, 0.3, 0.5, 1])
 @pytest.mark.parametrize("seed", range(3))
 def test_neighbours_equal_brute_force(threshold, seed, monkeypatch):
-    from scprograms.stats import _redundancy
+    from scprograms.enrichment.engine import _redundancy
 
     monkeypatch.setattr(_redundancy, "ROWS_PER_BLOCK", 7)
     terms = random_terms(seed=seed)
@@ -150,7 +150,7 @@ def test_redundancy_counts_the_whole_term_in_the_background_not_only_what_is_sha
 
 
 def test_enrichr_groups_by_shared_genes():
-    from scprograms.tl._redundancy import mark_redundant
+    from scprograms.enrichment._redundancy import mark_redundant
 
     table = pd.DataFrame(
         {

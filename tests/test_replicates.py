@@ -13,16 +13,11 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, f_oneway, norm, pearson3, rankdata, truncnorm
 from scipy.stats import t as student
 
-from scprograms.stats import (
-    benjamini_hochberg,
-    one_way_anova,
-    permuted_codes,
-    replicate_anova,
-    replicate_contrasts,
-)
-from scprograms.stats._f_distribution import f_tail
-from scprograms.stats._replicate_statistics import PRIOR_CELLS
-from scprograms.stats._skewed_tail import skewed_t_tail
+from scprograms._core.f_distribution import f_tail
+from scprograms._core.multiple_testing import benjamini_hochberg
+from scprograms.perturbation.engine import one_way_anova, permuted_codes, replicate_anova, replicate_contrasts
+from scprograms.perturbation.engine._replicate_statistics import PRIOR_CELLS
+from scprograms.perturbation.engine._skewed_tail import skewed_t_tail
 
 
 def screen(seed=0, k=4, guides=(4, 3, 2, 1, 3), sizes=(2, 40), guide_sd=0.3, n_batches=1):

@@ -17,10 +17,11 @@ import pandas as pd
 import pytest
 
 from factorized import CONTROL, add_anova, add_enrichment, factorized_screen
-from scprograms import _files, get, pl, report, tl
+from scprograms import get, pl, report, tl
+from scprograms._core import files as _files
 from scprograms.report import _excel
 from scprograms.report._effects import calibration_in_words, strongest
-from scprograms.report._format import enumerate_names, format_difference, format_q
+from scprograms.report.formats import enumerate_names, format_difference, format_q
 
 
 def analysed_screen(**columns):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scprograms.factorization import _rotation
-from scprograms.factorization._rotation import simple_structure
+from scprograms._core import rotation as _rotation
+from scprograms._core.rotation import simple_structure
 
 
 def sparse_axes(n, k, *, seed=0, share=0.15, signs=False):

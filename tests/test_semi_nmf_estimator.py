@@ -17,9 +17,9 @@ from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
 from planted import least_error, matched_correlations, planted
-from scprograms import factorization
 from scprograms.datasets import simulate_screen
-from scprograms.factorization import SemiNMF
+from scprograms.programs import engine
+from scprograms.programs.engine import SemiNMF
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -697,10 +697,10 @@ def test_bad_factors_row_34(given, message, unsigned):
 def test_the_nmf_start_is_an_nmf_whose_loadings_are_set_free():
     X = _non_negative()
     free = SemiNMF(4, init="nmf", l1=0, random_state=0).fit(X)
-    usages = factorization.NMF(4, random_state=0).fit_transform(X)
+    usages = engine.NMF(4, random_state=0).fit_transform(X)
     by_hand = SemiNMF(4, init=usages, l1=0, random_state=0).fit(X)
     assert free.error_ == pytest.approx(by_hand.error_, rel=1e-3)
-    assert free.error_ < factorization.NMF(4, random_state=0).fit(X).error_ * (1 + 1e-4)
+    assert free.error_ < engine.NMF(4, random_state=0).fit(X).error_ * (1 + 1e-4)
     similarity = np.abs(free.components_ @ by_hand.components_.T)
     assert similarity.max(axis=1).min() > 0.99
 

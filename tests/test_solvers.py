@@ -8,10 +8,12 @@ from scipy import sparse
 from scipy.optimize import nnls
 
 from planted import planted
-from scprograms.factorization import SemiNMF
-from scprograms.factorization._kernels import LANES, hals_rows
-from scprograms.factorization._operators import CenteredOperator, as_operator, squared_norm
-from scprograms.factorization._solvers import (
+from scprograms._core.kernels import LANES, hals_rows
+from scprograms._core.operators.centred import CenteredOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.sums import squared_norm
+from scprograms.programs.engine import SemiNMF
+from scprograms.programs.engine._solvers import (
     Fit,
     Loadings,
     _revive,

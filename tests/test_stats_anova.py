@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from scipy.stats import f_oneway
 
-from scprograms.stats import anova_from_moments, group_moments, one_way_anova
-from scprograms.stats._f_distribution import f_tail
+from scprograms._core.f_distribution import f_tail
+from scprograms._core.moments import group_moments
+from scprograms.perturbation.engine import anova_from_moments, one_way_anova
 
 
 def screen(sizes, k=4, seed=0, effect=0.3):

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import f as f_distribution
 from scipy.stats import kruskal, rankdata
 
-from scprograms.stats import aliased_columns, covariate_anova, one_way_anova, rank_anova
+from scprograms.perturbation.engine import aliased_columns, covariate_anova, one_way_anova, rank_anova
 
 FIELDS = ("F", "p", "log10_p", "eta_squared", "omega_squared")
 
@@ -91,7 +91,7 @@ def test_ranks_without_covariates_are_those_of_kruskal_and_wallis():
     ids=["zeros", "no-zeros", "constant", "single", "no-ties", "bool"],
 )
 def test_ranks_are_those_of_scipy(column):
-    from scprograms.stats._covariate_anova import _ranks
+    from scprograms.perturbation.engine._covariate_anova import _ranks
 
     np.testing.assert_array_equal(_ranks(column[:, None])[:, 0], rankdata(column))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from scprograms.stats import _gene_scores, gene_scores
+from scprograms.enrichment.engine import _gene_scores, gene_scores
 
 
 @pytest.fixture

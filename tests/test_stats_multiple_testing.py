@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from scprograms.stats import benjamini_hochberg
+from scprograms._core.multiple_testing import benjamini_hochberg
 
 
 @pytest.mark.parametrize("n", [1, 2, 50])

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from scipy.stats import false_discovery_control, hypergeom
 
-from scprograms.stats import over_representation
+from scprograms.enrichment.engine import over_representation
 
 
 def memberships(n_genes=300, n_terms=40, n_lists=5, seed=0):

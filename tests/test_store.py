@@ -10,7 +10,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from factorized import factorized_screen
-from scprograms import ProgramsWarning, _keys, _store, _validate
+from scprograms import ProgramsWarning
+from scprograms._anndata import slot_names
+from scprograms._anndata import slots as _store
+from scprograms._core import validate as _validate
 
 
 @pytest.fixture
@@ -22,15 +25,15 @@ def adata():
 
 
 def test_slots_are_spelled_once():
-    slots = _keys.Slots("mine")
+    slots = slot_names.Slots("mine")
     assert (slots.usages, slots.loadings, slots.model, slots.program) == (
         "X_mine",
         "mine_loadings",
         "mine_model",
         "mine_program",
     )
-    assert _keys.program_names(3) == ["program_0", "program_1", "program_2"]
-    assert _keys.table_name("guide/target") == "guide_target"
+    assert slot_names.program_names(3) == ["program_0", "program_1", "program_2"]
+    assert slot_names.table_name("guide/target") == "guide_target"
 
 
 # --- reading a matrix ----------------------------------------------------------------------------------------------
@@ -317,7 +320,8 @@ def test_tables_survive_the_disk_row_43(suffix, adata, tmp_path):
     if suffix == "zarr":
         pytest.importorskip("zarr")
     anova = pd.DataFrame(
-        {"F": [1.5, np.inf, np.nan], "p": [0.1, 0.0, np.nan], "df_between": [2, 2, 2]}, index=_keys.program_names(3)
+        {"F": [1.5, np.inf, np.nan], "p": [0.1, 0.0, np.nan], "df_between": [2, 2, 2]},
+        index=slot_names.program_names(3),
     )
     enrichment = pd.DataFrame({"program": ["program_0"], "term": ["a/b (GO:1)"], "overlap": [3], "genes": ["x;y"]})
     _store.write_table(adata, "semi_nmf", "anova", anova, groupby="guide/target")
@@ -337,7 +341,7 @@ def test_programs_as_an_adata(adata):
     programs = _store.programs_as_adata(adata, "semi_nmf")
     assert programs.shape == (60, 3)
     np.testing.assert_array_equal(programs.X, adata.obsm["X_semi_nmf"])
-    assert list(programs.var_names) == _keys.program_names(3)
+    assert list(programs.var_names) == slot_names.program_names(3)
     assert list(programs.uns["perturbation_colors"]) == ["#000000"] * 6
     np.testing.assert_array_equal(programs.varm["loadings"], adata.varm["semi_nmf_loadings"].T)
 

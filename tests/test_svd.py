@@ -8,8 +8,10 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from planted import planted
-from scprograms.factorization._operators import CenteredOperator, as_operator, squared_norm
-from scprograms.factorization._svd import MAX_POWER_ITERATIONS, compress
+from scprograms._core.operators.centred import CenteredOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.sums import squared_norm
+from scprograms._core.svd import MAX_POWER_ITERATIONS, compress
 
 SHAPES = [(2_000, 90), (90, 2_000), (300, 300)]
 

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 import scprograms as scp
 from planted import matched_correlations
 from scprograms import ProgramsWarning
-from scprograms.factorization import NMF
+from scprograms.programs.engine import NMF
 
 SLOTS = {"obsm": {"X_nmf"}, "varm": {"nmf_loadings", "nmf_model"}, "obs": {"nmf_program"}, "uns": {"nmf"}}
 SHAPE = (300, 120)

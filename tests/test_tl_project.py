@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 import scprograms as scp
 from factorized import factorized_screen
 from scprograms import ProgramsWarning
-from scprograms.factorization import NMF, SemiNMF, project_usages
+from scprograms.programs.engine import NMF, SemiNMF, project_usages
 
 PAPALEXI = Path(__file__).parents[2] / "shared/data/papalexi2021_thp1_lowmoi/papalexi2021_thp1_lowmoi.h5ad"
 CONTROL = ("perturbation", "non-targeting")

@@ -16,8 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 import scprograms as scp
 from planted import least_error, matched_correlations
-from scprograms import ProgramsWarning, _store
-from scprograms.factorization import SemiNMF
+from scprograms import ProgramsWarning
+from scprograms._anndata import slots as _store
+from scprograms.programs.engine import SemiNMF
 
 SLOTS = {
     "obsm": {"X_semi_nmf"},

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ._validate import ProgramsWarning
+from ._core.validate import ProgramsWarning
 
 if TYPE_CHECKING:
     from . import datasets, get, pl, pp, report, tl
@@ -18,12 +18,24 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 __all__ = ["ProgramsWarning", "__version__", "datasets", "get", "pl", "pp", "report", "tl"]
 
-_ENGINE = ("accessibility", "factorization", "nn", "recovery", "stats")
+_OTHER_PARTS = (
+    "accessibility",
+    "embeddings",
+    "enrichment",
+    "exchange",
+    "factorization",
+    "modules",
+    "perturbation",
+    "pipeline",
+    "programs",
+    "states",
+    "stats",
+)
 
 
 def __getattr__(name: str) -> Any:
     # Parts come when they are used: numba, scikit-learn and scipy.stats would double the time of an import.
-    if name in __all__ or name in _ENGINE:
+    if name in __all__ or name in _OTHER_PARTS:
         return import_module(f"{__name__}.{name}")
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

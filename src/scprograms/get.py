@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from ._accessibility import accessibility
-from ._calibration import calibration
-from ._consensus import consensus, consensus_similarity
-from ._coordinates import coordinates
-from ._effects import effects
-from ._embeddings import embedding_comparison, embedding_map, training_history
-from ._factors import history, loadings, programs, top_genes, usages
-from ._groups import colors, labels
-from ._module_tradeoff import module_tradeoff
-from ._modules import module_profiles, modules
-from ._rank_sweep import rank_sweep
-from ._signatures import recovery_signatures
-from ._similarity import program_similarity
-from ._states import discovered_states, recovered_states, recovery_confusion, recovery_states
-from ._tests import anova, enrichment
+from ._anndata.cell_groups import colors, labels
+from ._anndata.coordinates import coordinates
+from .accessibility.tables import accessibility
+from .embeddings.tables import embedding_comparison, embedding_map, training_history
+from .enrichment.tables import enrichment
+from .modules.tables import module_profiles, module_tradeoff, modules
+from .perturbation.tables import anova, calibration, effects
+from .programs.tables import (
+    consensus,
+    consensus_similarity,
+    history,
+    loadings,
+    program_similarity,
+    programs,
+    rank_sweep,
+    top_genes,
+    usages,
+)
+from .states.tables import discovered_states, recovered_states, recovery_confusion, recovery_signatures, recovery_states
 
 __all__ = [
     "accessibility",

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from ._annotate import annotate_programs
-from ._anova import program_anova
-from ._autoencoder import autoencoder
-from ._calibrate import calibrate
-from ._compare_embeddings import compare_embeddings
-from ._consensus import consensus
-from ._cross_validate_recovery import cross_validate_recovery
-from ._discover_states import discover_states
-from ._effects import perturbation_effects
-from ._encode import encode
-from ._enrichment import program_enrichment
-from ._feature_score import feature_score
-from ._match import match_programs
-from ._module_tradeoff import module_tradeoff
-from ._modules import assign_modules
-from ._nmf import nmf
-from ._onmf import onmf
-from ._predict_accessibility import predict_accessibility
-from ._project import project
-from ._rank_sweep import rank_sweep
-from ._recover_states import recover_states
-from ._recovery_model import RecoveryModel
-from ._semi_nmf import semi_nmf
-from ._smooth_embedding import smooth_embedding
-from ._train_accessibility import train_accessibility
-from ._train_recovery import train_recovery
+from .accessibility import predict_accessibility, train_accessibility
+from .embeddings import autoencoder, compare_embeddings, encode, smooth_embedding
+from .enrichment import annotate_programs, program_enrichment
+from .modules import assign_modules, feature_score, module_tradeoff
+from .perturbation import calibrate, perturbation_effects, program_anova
+from .programs import consensus, match_programs, nmf, onmf, project, rank_sweep, semi_nmf
+from .states import RecoveryModel, cross_validate_recovery, discover_states, recover_states, train_recovery
 
 __all__ = [
     "RecoveryModel",

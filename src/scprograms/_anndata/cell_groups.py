@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scprograms import _store
+from .labels import check_level, read_colors, read_labels
+from .matrix import check_adata
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,10 +43,10 @@ def labels(adata: AnnData, groupby: str, *, control: str | None = None) -> pd.Se
     >>> scp.get.labels(adata, "perturbation", control="non-targeting").cat.categories[0]
     'non-targeting'
     """
-    found = _store.read_labels(_store.check_adata(adata), groupby)
+    found = read_labels(check_adata(adata), groupby)
     values = pd.Categorical.from_codes(found.codes, found.names)
     if control is not None:
-        first = found.names[_store.check_level(found, control, name="control")]
+        first = found.names[check_level(found, control, name="control")]
         values = values.reorder_categories([first, *(name for name in found.names if name != first)])
     return pd.Series(values, index=adata.obs_names, name=groupby)
 
@@ -77,4 +78,4 @@ def colors(adata: AnnData, groupby: str) -> dict[str, str] | None:
     >>> scp.get.colors(adata, "batch")
     {'batch_0': '#0072b2', 'batch_1': '#d55e00', 'batch_2': '#009e73'}
     """
-    return _store.read_colors(adata, _store.read_labels(_store.check_adata(adata), groupby))
+    return read_colors(adata, read_labels(check_adata(adata), groupby))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms import _store_modules
+from scprograms.modules.store import read_coordinates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,4 +38,4 @@ def coordinates(adata: AnnData) -> pd.DataFrame:
     >>> scp.get.coordinates(adata)["end"].iloc[0].item()
     10501
     """
-    return _store_modules.read_coordinates(adata)
+    return read_coordinates(adata)

@@ -7,8 +7,9 @@ from typing import Any
 from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
 
-from . import _store
-from ._validate import warn_about_counts
+from scprograms._core.validate import warn_about_counts
+
+from . import matrix as in_memory
 
 BYTES_PER_CHUNK = 2**26
 FEWEST_ROWS = 1000
@@ -31,7 +32,7 @@ def read_matrix(adata: AnnData, *, layer: str | None = None) -> Any:
     if layer is None or (isinstance(layer, str) and layer in adata.layers):
         matrix = adata.X if layer is None else adata.layers[layer]
     if not is_lazy(matrix):
-        return _store.read_matrix(adata, layer=layer)
+        return in_memory.read_matrix(adata, layer=layer)
     if 0 in matrix.shape:
         msg = f"adata has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to factorize."
         raise ValueError(msg)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ._keys import Slots
-from ._store import Labels, keys_of, read_labels
-from ._validate import check_has_key, listing, warn
+from scprograms._core.validate import check_has_key, listing, warn
+
+from .labels import Labels, read_labels
+from .slot_names import Slots
+from .slots import keys_of
 
 if TYPE_CHECKING:
     from anndata import AnnData

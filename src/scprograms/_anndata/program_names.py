@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms import _keys, _store
+from . import slot_names
+from .slots import read_fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def program_names(adata: AnnData, key: str, programs: Iterable[str]) -> list[str]:
     """Return the names that :func:`scprograms.tl.annotate_programs` gave to these programs."""
-    table = _store.read_fit(adata, key)[_keys.PROGRAMS]
+    table = read_fit(adata, key)[slot_names.PROGRAMS]
     if "name" not in table:
         msg = (
             f"The programs of key={key!r} have no names yet: call scp.tl.annotate_programs(adata, key={key!r}) first, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from scprograms._validate import listing
+from scprograms._core.validate import listing
 
 
 def select_programs(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._parallel import jit
+from .threads import jit
 
 LANES = 64  # rows that the HALS kernel updates side by side: what fits a few vector registers
 FLUSH = 256  # non-zeros after which a single-precision partial sum moves into the double-precision total

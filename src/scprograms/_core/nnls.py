@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._parallel import jit
+from .threads import jit
 
 PIVOT_TOL = 1e-10
 GRADIENT_TOL = 1e-10

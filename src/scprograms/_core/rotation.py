@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ._operators import sum_in_order
-from ._parallel import map_blocks
+from .sums import sum_in_order
+from .threads import map_blocks
 
 MAX_ROWS = 20_000
 MAX_ITER = 200

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from ._operators import MatrixOperator, sum_of_products
+from .operators.protocol import MatrixOperator
+from .sums import sum_of_products
 
 MAX_POWER_ITERATIONS = 12
 

@@ -7,13 +7,12 @@ import inspect
 import numbers
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-Matrix: TypeAlias = Any
-"""A numpy array, or a scipy CSR or CSC matrix or array (scipy has no types to say so)."""
+from scprograms._core.matrix import Matrix
 
 
 class ProgramsWarning(UserWarning):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from . import _figure, _palette
+from . import figure, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,8 +50,8 @@ def panel_layout(names: list[str], n_panels: int, *, first: bool) -> PanelLayout
         n_columns=max(1, min(n_panels, 4, int(16 // (width + _BESIDE)))),
         width=width,
         height=1.6,
-        below=_figure.text_width(names, fontsize) + 0.12,
-        above=TITLE + (_figure.text_width(names[int(first) :], fontsize) + 0.05 if two_sided else 0),
+        below=figure.text_width(names, fontsize) + 0.12,
+        above=TITLE + (figure.text_width(names[int(first) :], fontsize) + 0.05 if two_sided else 0),
         fontsize=fontsize,
         two_sided=two_sided,
         n_named=min(n, int(width / pitch + 0.5) * 2) if two_sided else n,
@@ -151,7 +151,7 @@ def draw_boxes(ax: Axes, boxes: pd.DataFrame, layout: PanelLayout, *, reference:
     size = float(np.clip(900 / len(boxes), 2, 14))
     ax.scatter(x, boxes["mean"], s=size, color="white", edgecolors="black", linewidths=0.5, zorder=3, gid="means")
     if reference:
-        ax.axhline(boxes["med"].iloc[0], color=_palette.CONTROL, linewidth=0.8, linestyle="--", zorder=0.5)
+        ax.axhline(boxes["med"].iloc[0], color=palette.CONTROL, linewidth=0.8, linestyle="--", zorder=0.5)
         ax.axvline(0.5, color="0.8", linewidth=0.6, zorder=0.5)
     ax.set_xlim(-0.7, len(boxes) - 0.3)
     ax.tick_params(axis="y", labelsize=7)

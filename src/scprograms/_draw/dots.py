@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _figure
+from . import figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,12 +52,12 @@ def size_legend(
         handles.append(_dot(scale, f"≥ {largest:g}", edge))
     if outlined:
         handles.append(_dot(0.5 * scale, outlined, "black"))
-    width, height = _figure.size_of(ax)
+    width, height = figure.size_of(ax)
     ax.legend(
         handles=handles,
-        title=_figure.LOG10_Q,
-        title_fontsize=_figure.LEGEND_SIZE,
-        fontsize=_figure.SMALL_SIZE,
+        title=figure.LOG10_Q,
+        title_fontsize=figure.LEGEND_SIZE,
+        fontsize=figure.SMALL_SIZE,
         frameon=False,
         loc="upper left",
         bbox_to_anchor=(1 + 0.1 / width, 1 - below / height),

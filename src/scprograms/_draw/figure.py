@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms._files import atomic_path
+from scprograms._core.files import atomic_path
 
-from ._pixels import spread
+from .pixels import spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

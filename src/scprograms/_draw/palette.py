@@ -5,8 +5,9 @@ from __future__ import annotations
 import colorsys
 from typing import TYPE_CHECKING
 
-from scprograms import get
-from scprograms._keys import Slots
+from scprograms._anndata import cell_groups
+from scprograms._anndata.cell_groups import labels
+from scprograms._anndata.slot_names import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,14 +51,14 @@ def category_colors(
 
 def group_colors(adata: AnnData, groupby: str, *, control: str | None = None) -> dict[str, str]:
     """Return the colour of each group of a column of ``.obs``."""
-    names = list(get.labels(adata, groupby).cat.categories)
-    return category_colors(names, get.colors(adata, groupby), control=control)
+    names = list(labels(adata, groupby).cat.categories)
+    return category_colors(names, cell_groups.colors(adata, groupby), control=control)
 
 
 def program_colors(adata: AnnData, key: str, names: Sequence[str]) -> dict[str, str]:
     """Return the colour of each program: that of ``.obs[f"{key}_program"]``, where a palette of it is stored."""
     try:
-        stored = get.colors(adata, Slots(key).program) or {}
+        stored = cell_groups.colors(adata, Slots(key).program) or {}
     except (KeyError, ValueError):  # no such column, or no cell with a program
         stored = {}
     return {**category_colors(names), **{name: color for name, color in stored.items() if name in names}}

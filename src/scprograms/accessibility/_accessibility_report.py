@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _validate
-from scprograms.accessibility import AccessibilityModel, evaluate
+from scprograms._anndata import slot_names
+from scprograms._core.validate import warn
+
+from .engine import AccessibilityModel, evaluate
 
 NAMES = {"mean": "the mean of each peak", "ridge": "ridge regression", "knn": "kNN", "network": "the network"}
 _RESAMPLES = 100
@@ -40,15 +42,15 @@ def make_report(
         "peaks": found.peaks.set_axis(peak_names, axis=0),
         "cells": found.cells.set_axis(cell_names.astype(str), axis=0),
         "validation": model.validation_,
-        _keys.HISTORY: model.history_.reset_index(drop=True).astype(float),
+        slot_names.HISTORY: model.history_.reset_index(drop=True).astype(float),
     }
     summary, beaten = _sentences(found.models, model)
     if beaten:
-        _validate.warn(beaten)
+        warn(beaten)
     return {
-        _keys.PARAMS: dict(params),
-        _keys.ACCESSIBILITY_CHOSEN: model.model_,
-        _keys.ACCESSIBILITY_SUMMARY: summary,
+        slot_names.PARAMS: dict(params),
+        slot_names.ACCESSIBILITY_CHOSEN: model.model_,
+        slot_names.ACCESSIBILITY_SUMMARY: summary,
         **tables,
     }
 

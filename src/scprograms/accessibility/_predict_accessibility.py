@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import _store_accessibility, _validate
-from scprograms.accessibility import AccessibilityModel
+from scprograms._core.validate import check_name, listing, warn
 
 from ._accessibility_report import make_report
+from .engine import AccessibilityModel
+from .store import (
+    align_genes,
+    copy_of,
+    forget_report,
+    predictions_as_adata,
+    read_expression,
+    read_open,
+    read_pair,
+    write_predictions,
+    write_report,
+)
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -82,7 +93,7 @@ def predict_accessibility(
     if not isinstance(model, AccessibilityModel) or not hasattr(model, "model_"):
         msg = f"model is a {type(model).__name__}; pass what scp.tl.train_accessibility returned, or its file."
         raise TypeError(msg)
-    _validate.check_name("key_added", key_added)
+    check_name("key_added", key_added)
     if isinstance(data, AnnData):
         if evaluate:
             msg = "evaluate=True needs the accessibility as well: pass a MuData or mapping with both modalities."
@@ -90,26 +101,26 @@ def predict_accessibility(
         cells = np.arange(data.n_obs)
         probability = model.predict_proba(_aligned(data, cells, model, layer))
         params = {"model": model.model_, "threshold": model.threshold_}
-        return _store_accessibility.predictions_as_adata(data, model.peaks_, probability, params)
+        return predictions_as_adata(data, model.peaks_, probability, params)
 
-    data = _store_accessibility.copy_of(data) if copy else data
-    pair = _store_accessibility.read_pair(data, rna, atac)
+    data = copy_of(data) if copy else data
+    pair = read_pair(data, rna, atac)
     matrix = _aligned(pair.rna, pair.in_rna, model, layer)
     place = pair.atac.var_names.astype(str).get_indexer(model.peaks_)
     there = place >= 0
     if not there.any():
         msg = (
             f"None of the {len(there)} target peaks of the model is in data[{atac!r}]: there are "
-            f"{_validate.listing(pair.atac.var_names, at_most=3)}, the model has "
-            f"{_validate.listing(model.peaks_, at_most=3)}. Pass data[{rna!r}] to get predictions of their own."
+            f"{listing(pair.atac.var_names, at_most=3)}, the model has "
+            f"{listing(model.peaks_, at_most=3)}. Pass data[{rna!r}] to get predictions of their own."
         )
         raise ValueError(msg)
     if not there.all():
-        _validate.warn(f"{int(np.sum(~there))} of {len(there)} target peaks are not in data[{atac!r}]: left out.")
+        warn(f"{int(np.sum(~there))} of {len(there)} target peaks are not in data[{atac!r}]: left out.")
     order = np.flatnonzero(there)[np.argsort(place[there])]
     report = None
     if evaluate:
-        measured = _store_accessibility.read_open(pair.atac, pair.in_atac, layer=atac_layer)
+        measured = read_open(pair.atac, pair.in_atac, layer=atac_layer)
         observed = measured[:, place[order]].toarray().astype(bool)
         if not observed.any():
             msg = "evaluate=True: no target peak is open in these cells."
@@ -118,14 +129,14 @@ def predict_accessibility(
         names = pair.atac.obs_names[pair.in_atac]
         report = make_report(model, matrix, observed, params, names, peaks=order)
     probability = model.predict_proba(matrix)[:, order]
-    _store_accessibility.write_predictions(pair, key_added, place[order], probability)
+    write_predictions(pair, key_added, place[order], probability)
     if report is None:
-        _store_accessibility.forget_report(pair.atac, key_added)
+        forget_report(pair.atac, key_added)
     else:
-        _store_accessibility.write_report(pair.atac, key_added, report)
+        write_report(pair.atac, key_added, report)
     return data if copy else None
 
 
 def _aligned(adata: AnnData, cells: np.ndarray, model: AccessibilityModel, layer: str | None) -> Any:
-    matrix = _store_accessibility.read_expression(adata, cells, layer=layer)
-    return _store_accessibility.align_genes(adata, matrix, model.genes_, model.gene_means_)
+    matrix = read_expression(adata, cells, layer=layer)
+    return align_genes(adata, matrix, model.genes_, model.gene_means_)

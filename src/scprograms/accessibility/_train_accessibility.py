@@ -8,19 +8,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scprograms import _store_accessibility, _validate
-from scprograms.accessibility import (
-    CANDIDATES,
-    AccessibilityModel,
-    Split,
-    distance_weights,
-    moments,
-    most_variable,
-    split_cells,
-)
+from scprograms._core.validate import check_choice, check_int, check_name, check_real, listing, warn_about_counts
 
 from ._accessibility_report import make_report
 from ._accessibility_settings import network_settings
+from .engine import CANDIDATES, AccessibilityModel, Split, distance_weights, moments, most_variable, split_cells
+from .store import (
+    Pair,
+    read_expression,
+    read_gene_places,
+    read_groups,
+    read_open,
+    read_pair,
+    read_peak_choice,
+    read_peak_places,
+    write_predictions,
+    write_report,
+)
 
 logger = logging.getLogger("scprograms")
 
@@ -69,7 +73,7 @@ def train_accessibility(
     each peak, ridge regression on principal components and the nearest cells (kNN) are always fitted and reported
     beside the model that is asked for: that mean alone ranks entries far above chance, and so does depth. What is
     chosen is chosen on the validation cells; the test cells are looked at once, for the report. See
-    :class:`scprograms.accessibility.AccessibilityModel` for how.
+    :class:`scprograms.accessibility.engine.AccessibilityModel` for how.
 
     Parameters
     ----------
@@ -184,22 +188,22 @@ def train_accessibility(
     (['mean', 'ridge', 'knn'], True)
     """
     settings = network_settings(locals())
-    _validate.check_choice("model", model, ("auto", *CANDIDATES))
-    n_genes = _validate.check_int("n_genes", n_genes, at_least=2)
-    n_peaks = _validate.check_int("n_peaks", n_peaks, at_least=1)
-    n_components = _validate.check_int("n_components", n_components, at_least=1)
-    random_state = _validate.check_int("random_state", random_state, at_least=0)
-    test_fraction = _validate.check_real("test_fraction", test_fraction, at_least=0.01, at_most=0.9)
-    validation_fraction = _validate.check_real("validation_fraction", validation_fraction, at_least=0.01, at_most=0.9)
+    check_choice("model", model, ("auto", *CANDIDATES))
+    n_genes = check_int("n_genes", n_genes, at_least=2)
+    n_peaks = check_int("n_peaks", n_peaks, at_least=1)
+    n_components = check_int("n_components", n_components, at_least=1)
+    random_state = check_int("random_state", random_state, at_least=0)
+    test_fraction = check_real("test_fraction", test_fraction, at_least=0.01, at_most=0.9)
+    validation_fraction = check_real("validation_fraction", validation_fraction, at_least=0.01, at_most=0.9)
     if gene_distance is not None:
-        gene_distance = _validate.check_real("gene_distance", gene_distance, at_least=1)
-    _validate.check_name("key_added", key_added)
+        gene_distance = check_real("gene_distance", gene_distance, at_least=1)
+    check_name("key_added", key_added)
 
-    pair = _store_accessibility.read_pair(data, rna, atac)
+    pair = read_pair(data, rna, atac)
     split, held_out = _split(data, pair, groupby, test_groups, test_fraction, validation_fraction, random_state)
-    expression = _store_accessibility.read_expression(pair.rna, pair.in_rna, layer=layer)
-    _validate.warn_about_counts(expression, f"data[{rna!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
-    accessible = _store_accessibility.read_open(pair.atac, pair.in_atac, layer=atac_layer)
+    expression = read_expression(pair.rna, pair.in_rna, layer=layer)
+    warn_about_counts(expression, f"data[{rna!r}]" + (".X" if layer is None else f".layers[{layer!r}]"))
+    accessible = read_open(pair.atac, pair.in_atac, layer=atac_layer)
 
     genes = most_variable(moments(expression[split.train])[1], n_genes)
     if len(genes) < 2:
@@ -209,7 +213,7 @@ def train_accessibility(
         share = moments(accessible[split.train].astype(np.float32))[0]
         targets = most_variable(share * (1 - share), n_peaks)
     else:
-        targets = _store_accessibility.read_peak_choice(pair.atac, peaks)
+        targets = read_peak_choice(pair.atac, peaks)
     if not len(targets):
         msg = f"No peak varies over the {len(split.train)} training cells: there is nothing to predict."
         raise ValueError(msg)
@@ -222,8 +226,8 @@ def train_accessibility(
     near = None
     if gene_distance is not None:
         near = distance_weights(
-            _store_accessibility.read_gene_places(pair.rna).iloc[genes],
-            _store_accessibility.read_peak_places(pair.atac, targets),
+            read_gene_places(pair.rna).iloc[genes],
+            read_peak_places(pair.atac, targets),
             scale=gene_distance,
         )
 
@@ -260,8 +264,8 @@ def train_accessibility(
         fitted, matrix[split.test], observed[split.test], params, pair.atac.obs_names[pair.in_atac[split.test]]
     )
     probability = fitted.predict_proba(matrix)
-    _store_accessibility.write_predictions(pair, key_added, targets, probability, _codes(split, pair.n_cells))
-    _store_accessibility.write_report(pair.atac, key_added, report)
+    write_predictions(pair, key_added, targets, probability, _codes(split, pair.n_cells))
+    write_report(pair.atac, key_added, report)
     logger.info("train_accessibility: %s", report["summary"])
     return fitted
 
@@ -275,7 +279,7 @@ def _codes(split: Split, n_cells: int) -> np.ndarray:
 
 def _split(
     data: Any,
-    pair: _store_accessibility.Pair,
+    pair: Pair,
     groupby: str | None,
     test_groups: Sequence[str] | None,
     test_fraction: float,
@@ -293,12 +297,12 @@ def _split(
             msg = f"test_groups={test_groups!r} without groupby: name the column of .obs with groupby=."
             raise ValueError(msg)
         return split_cells(pair.n_cells, **common), None
-    labels = _store_accessibility.read_groups(data, pair, groupby)
+    labels = read_groups(data, pair, groupby)
     wanted = None
     if test_groups is not None:
         names = [test_groups] if isinstance(test_groups, str) else list(test_groups)
         if unknown := [name for name in names if str(name) not in labels.names]:
-            msg = f"test_groups={unknown} are no levels of {groupby!r}. There: {_validate.listing(labels.names)}."
+            msg = f"test_groups={unknown} are no levels of {groupby!r}. There: {listing(labels.names)}."
             raise ValueError(msg)
         wanted = [labels.names.index(str(name)) for name in names]
     split = split_cells(pair.n_cells, groups=labels.codes, test_groups=wanted, **common)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import get
+from scprograms._draw import figure, palette
 
-from . import _figure, _palette
+from . import tables
 
 if TYPE_CHECKING:
     import os
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"mean": _palette.CONTROL, "ridge": _palette.BLUE, "knn": _palette.PURPLE, "network": _palette.VERMILION}
+_COLORS = {"mean": palette.CONTROL, "ridge": palette.BLUE, "knn": palette.PURPLE, "network": palette.VERMILION}
 _NAMES = {"mean": "mean of each peak", "ridge": "ridge", "knn": "kNN", "network": "network"}
 _BOX: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
 _CHANCE: dict[str, Any] = {"color": "0.25", "linestyle": ":", "linewidth": 1.0}
@@ -73,12 +73,12 @@ def precision_recall(
     >>> ax.get_xlabel(), ax.get_ylabel()
     ('recall', 'precision')
     """
-    models = get.accessibility(data, key=key, atac=atac)
-    curves = get.accessibility(data, of="curves", key=key, atac=atac)
-    calls = get.accessibility(data, of="confusion", key=key, atac=atac)
-    fig, ax, owned = _figure.sized_axes(ax, width=3.6, height=3.2, left=0.65, right=0.2, bottom=0.55, top=0.35)
+    models = tables.accessibility(data, key=key, atac=atac)
+    curves = tables.accessibility(data, of="curves", key=key, atac=atac)
+    calls = tables.accessibility(data, of="confusion", key=key, atac=atac)
+    fig, ax, owned = figure.sized_axes(ax, width=3.6, height=3.2, left=0.65, right=0.2, bottom=0.55, top=0.35)
     _draw_curves(ax, models, curves, calls)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def accessibility_report(
@@ -130,7 +130,7 @@ def accessibility_report(
     from matplotlib import pyplot as plt
 
     def table(of: Any) -> pd.DataFrame:
-        return get.accessibility(data, of=of, key=key, atac=atac)
+        return tables.accessibility(data, of=of, key=key, atac=atac)
 
     models = table("models")
     chosen = models.attrs["chosen"]
@@ -148,7 +148,7 @@ def accessibility_report(
         _draw_history(axes[5], history, table("validation"))
     else:
         _draw_cells(axes[5], table("cells"), chosen)
-    return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _headline(models: pd.DataFrame) -> str:
@@ -176,12 +176,12 @@ def _draw_curves(ax: Axes, models: pd.DataFrame, curves: pd.DataFrame, calls: pd
     ax.set_xlim(0, 1.005)
     top = min(1.0, top * 1.08)
     legend = ax.legend(
-        frameon=False, fontsize=_figure.SMALL_SIZE, title_fontsize=_figure.SMALL_SIZE, labelspacing=0.3, ncols=2,
+        frameon=False, fontsize=figure.SMALL_SIZE, title_fontsize=figure.SMALL_SIZE, labelspacing=0.3, ncols=2,
         columnspacing=1.0, handlelength=1.5, title="model (PR-AUC)", loc="upper right", borderaxespad=0.1,
     )  # fmt: skip
     # The legend has a band of its own above all curves, whatever their shape.
-    height = _figure.size_of(ax)[1]
-    band = (-(-len(legend.get_texts()) // 2) + 1) * 1.45 * _figure.SMALL_SIZE / 72 + 0.12
+    height = figure.size_of(ax)[1]
+    band = (-(-len(legend.get_texts()) // 2) + 1) * 1.45 * figure.SMALL_SIZE / 72 + 0.12
     ax.set_ylim(0, top * height / max(height - band, 0.3 * height))
     ax.set_yticks([tick for tick in ax.get_yticks() if 0 <= tick <= top + 1e-9])
     _finish_axes(ax, "recall", "precision", "Precision and recall, all entries")
@@ -207,9 +207,7 @@ def _draw_summary(ax: Axes, models: pd.DataFrame) -> None:
         ax.hlines(level, g - 0.44, g + 0.44, color="black", linestyle=":", linewidth=1.3, label=label, zorder=3)
     ax.set_xticks(range(len(kinds)), list(kinds))
     ax.margins(y=0.32)
-    ax.legend(
-        frameon=False, fontsize=_figure.SMALL_SIZE, ncols=2, loc="upper left", handlelength=1.4, columnspacing=1.0
-    )
+    ax.legend(frameon=False, fontsize=figure.SMALL_SIZE, ncols=2, loc="upper left", handlelength=1.4, columnspacing=1.0)
     _finish_axes(ax, "", "PR-AUC", "PR-AUC of each model")
 
 
@@ -222,7 +220,7 @@ def _draw_peaks(ax: Axes, peaks: pd.DataFrame, chosen: str) -> None:
     ax.set_xlim(0, float(known["chance"].max()) * 1.1 if len(known) else 1)
     ax.set_ylim(0, top)
     ax.text(0.03, 0.97, f"{len(known):,} peaks, {above:.0%} above a random order", transform=ax.transAxes,
-            va="top", fontsize=_figure.SMALL_SIZE,
+            va="top", fontsize=figure.SMALL_SIZE,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
     _finish_axes(ax, "PR-AUC of a random order", f"PR-AUC of {_NAMES[chosen]}", "Each peak, over cells")
 
@@ -236,7 +234,7 @@ def _draw_calibration(ax: Axes, table: pd.DataFrame) -> None:
                 label=_NAMES[name])  # fmt: skip
     ax.set_xlim(0, top)
     ax.set_ylim(0, top)
-    ax.legend(frameon=False, fontsize=_figure.SMALL_SIZE, loc="best")
+    ax.legend(frameon=False, fontsize=figure.SMALL_SIZE, loc="best")
     _finish_axes(ax, "predicted probability", "share that is open", "Calibration, bins of equal size")
 
 
@@ -259,7 +257,7 @@ def _draw_calls(ax: Axes, row: pd.Series, chosen: str) -> None:
     odds = f"odds ratio {row['odds_ratio']:.2f}, within peaks {within}"
     p = f"{10 ** row['log10_p']:.2g}" if row["log10_p"] > -300 else f"1e{row['log10_p']:,.0f}"
     ax.set_xlabel(f"{odds}\nF1 {row['f1']:.3f}; Fisher's p (one side, entries taken for independent): {p}", fontsize=8)
-    _figure.set_title(ax, f"Calls of {_NAMES[chosen]} at {row['threshold']:.3f}")
+    figure.set_title(ax, f"Calls of {_NAMES[chosen]} at {row['threshold']:.3f}")
     ax.spines[:].set_visible(False)
 
 
@@ -303,5 +301,5 @@ def _draw_cells(ax: Axes, cells: pd.DataFrame, chosen: str) -> None:
 
 
 def _finish_axes(ax: Axes, x: str, y: str, title: str) -> None:
-    _figure.name_axes(ax, x, y)
-    _figure.set_title(ax, title)
+    figure.name_axes(ax, x, y)
+    figure.set_title(ax, title)

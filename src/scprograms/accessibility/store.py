@@ -13,10 +13,11 @@ import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning
 from scipy import sparse
 
-from . import _keys
-from ._store import Labels, check_adata, read_gene_names, read_labels, read_matrix
-from ._store_modules import read_coordinates
-from ._validate import case_hint, check_has_key, check_mask, listing, warn
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels, read_labels
+from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
+from scprograms._core.validate import case_hint, check_has_key, check_mask, listing, warn
+from scprograms.modules.store import read_coordinates
 
 _INTERVAL = re.compile(r"^(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)$")
 
@@ -186,15 +187,15 @@ def write_predictions(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.layers[key] = layer
-        adata.var[_keys.target_of(key)] = target
+        adata.var[slot_names.target_of(key)] = target
         if split is None:
-            if _keys.split_of(key) in adata.obs:
-                del adata.obs[_keys.split_of(key)]
+            if slot_names.split_of(key) in adata.obs:
+                del adata.obs[slot_names.split_of(key)]
         else:
             codes = np.full(adata.n_obs, -1)
             codes[pair.in_atac] = split
             categories = ["train", "validation", "test"]
-            adata.obs[_keys.split_of(key)] = pd.Categorical.from_codes(codes, categories)
+            adata.obs[slot_names.split_of(key)] = pd.Categorical.from_codes(codes, categories)
 
 
 def write_report(adata: AnnData, key: str, entry: Mapping[str, Any]) -> None:
@@ -213,7 +214,9 @@ def read_report(data: Any, key: str, atac: str) -> Mapping[str, Any]:
     keys = [
         name
         for name, entry in adata.uns.items()
-        if isinstance(entry, Mapping) and _keys.ACCESSIBILITY_CHOSEN in entry and _keys.ACCESSIBILITY_MODELS in entry
+        if isinstance(entry, Mapping)
+        and slot_names.ACCESSIBILITY_CHOSEN in entry
+        and slot_names.ACCESSIBILITY_MODELS in entry
     ]
     if key not in keys:
         msg = (
@@ -230,7 +233,7 @@ def predictions_as_adata(
 ) -> AnnData:
     """Return predictions for cells without accessibility as an AnnData of their own."""
     var = pd.DataFrame(index=pd.Index(list(peaks), dtype=object))
-    return AnnData(probability, obs=rna.obs.copy(), var=var, uns={_keys.PARAMS: dict(params)})
+    return AnnData(probability, obs=rna.obs.copy(), var=var, uns={slot_names.PARAMS: dict(params)})
 
 
 def copy_of(data: Any) -> Any:

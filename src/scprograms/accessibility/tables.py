@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from scprograms import _keys, _store_accessibility
-from scprograms._validate import check_choice
+from scprograms._anndata import slot_names
+from scprograms._core.validate import check_choice
+
+from .store import read_report
 
 
 def accessibility(
@@ -78,14 +80,14 @@ def accessibility(
     >>> list(scp.get.accessibility(data, of="calibration"))
     ['model', 'predicted', 'observed', 'n']
     """
-    check_choice("of", of, _keys.ACCESSIBILITY_TABLES)
-    entry = _store_accessibility.read_report(data, key, atac)
+    check_choice("of", of, slot_names.ACCESSIBILITY_TABLES)
+    entry = read_report(data, key, atac)
     table: pd.DataFrame = entry[of].copy()
     table.attrs.update(
         {
-            _keys.PARAMS: dict(entry[_keys.PARAMS]),
-            _keys.ACCESSIBILITY_CHOSEN: str(entry[_keys.ACCESSIBILITY_CHOSEN]),
-            _keys.ACCESSIBILITY_SUMMARY: str(entry[_keys.ACCESSIBILITY_SUMMARY]),
+            slot_names.PARAMS: dict(entry[slot_names.PARAMS]),
+            slot_names.ACCESSIBILITY_CHOSEN: str(entry[slot_names.ACCESSIBILITY_CHOSEN]),
+            slot_names.ACCESSIBILITY_SUMMARY: str(entry[slot_names.ACCESSIBILITY_SUMMARY]),
         }
     )
     return table

@@ -9,11 +9,10 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from scprograms._files import FolderInUseError
+from scprograms._core.files import FolderInUseError
+from scprograms.pipeline import INTERRUPTED, InputError, one_line, stoppable
 
-from ._journal import InputError, one_line
 from ._parser import make_parser
-from ._signals import INTERRUPTED, stoppable
 
 __all__ = ["main"]
 

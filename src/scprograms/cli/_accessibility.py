@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scprograms import _keys, get, pl, tl
-from scprograms._files import atomic_path
-from scprograms.accessibility import AccessibilityModel
-
-from ._analysis import results_folder
-from ._h5ad import write_h5ad
-from ._journal import InputError, Journal, explained, one_line
+from scprograms import get, pl, tl
+from scprograms._anndata import slot_names
+from scprograms._core.files import atomic_path
+from scprograms.accessibility.engine import AccessibilityModel
+from scprograms.pipeline import InputError, Journal, explained, one_line, results_folder, write_h5ad
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -159,7 +157,7 @@ def _write_report(atac: AnnData, stage: Path) -> None:
     mpl.use("Agg")
     for folder in ("tables", "figures"):
         (stage / folder).mkdir(exist_ok=True)
-    tables: dict[str, Any] = {name: get.accessibility(atac, of=name) for name in _keys.ACCESSIBILITY_TABLES}  # type: ignore[arg-type]
+    tables: dict[str, Any] = {name: get.accessibility(atac, of=name) for name in slot_names.ACCESSIBILITY_TABLES}  # type: ignore[arg-type]
     for name, table in tables.items():
         with atomic_path(stage / "tables" / f"{name}.csv") as part:
             table.to_csv(part, index=name in ("models", "peaks", "cells", "confusion", "validation"))

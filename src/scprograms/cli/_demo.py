@@ -10,15 +10,12 @@ import numpy as np
 import pandas as pd
 
 from scprograms import datasets, get
-from scprograms.pl._figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZE
-from scprograms.report._figures import Picture, save_picture
-from scprograms.report._format import NOTHING, format_difference, format_q
+from scprograms._draw.figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZE
+from scprograms.pipeline import KEY, MAX_Q, N_STEPS, Journal, analyse, explained, results_folder, tell, write_h5ad
+from scprograms.report import Picture, save_picture
+from scprograms.report.formats import NOTHING, format_difference, format_q
 
-from ._analysis import N_STEPS, analyse, results_folder, tell
-from ._h5ad import write_h5ad
-from ._journal import Journal, explained
 from ._parser import make_parser
-from ._tests import KEY, MAX_Q
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scprograms import get, pl, pp, tl
-from scprograms._files import atomic_path
-from scprograms._validate import listing
-from scprograms.report._figures import save_picture
+from scprograms._core.files import atomic_path
+from scprograms._core.validate import listing
+from scprograms.pipeline import InputError, Journal, add_umap, explained, peak_memory_gib, results_folder, write_h5ad
+from scprograms.report import save_picture
 
-from ._analysis import results_folder
 from ._embed_input import LABEL, add_labels, read_data
-from ._h5ad import write_h5ad
-from ._journal import InputError, Journal, explained, peak_memory_gib
-from ._pictures import add_umap
 
 if TYPE_CHECKING:
     from argparse import Namespace

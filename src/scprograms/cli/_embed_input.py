@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms._validate import listing
-
-from ._journal import InputError, one_line
+from scprograms._core.validate import listing
+from scprograms.pipeline import InputError, one_line
 
 if TYPE_CHECKING:
     from anndata import AnnData

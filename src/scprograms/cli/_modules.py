@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scprograms import get, pl, pp, report, tl
-from scprograms._files import atomic_path
-from scprograms._keys import table_name
-from scprograms._validate import listing
-from scprograms.report._figures import save_picture
-from scprograms.report._format import plural
-
-from ._analysis import results_folder
-from ._h5ad import write_h5ad
-from ._journal import InputError, Journal, explained, one_line, peak_memory_gib
+from scprograms._anndata.slot_names import table_name
+from scprograms._core.files import atomic_path
+from scprograms._core.validate import listing
+from scprograms.pipeline import InputError, Journal, explained, one_line, peak_memory_gib, results_folder, write_h5ad
+from scprograms.report import save_picture
+from scprograms.report.formats import plural
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from ._analysis import run
+    from scprograms.pipeline import run
 
     run(options)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms import _keys, _store_recovery, get, pl, tl
-from scprograms.report._format import plural
+from scprograms import get, pl, tl
+from scprograms._anndata import slot_names
+from scprograms.pipeline import InputError, explained, results_folder, write_h5ad
+from scprograms.report.formats import plural
+from scprograms.states.store import read_recovery_table
 
-from ._analysis import results_folder
-from ._h5ad import write_h5ad
-from ._journal import InputError, explained
 from ._recover_shared import draw, journal_of, print_end, read_cells, training_arguments, write_summary, write_tables
 
 if TYPE_CHECKING:
@@ -51,11 +51,9 @@ def apply(options: Namespace) -> None:
                 groups = ["sample", "cell_type"]
             counts = cells.groupby([*groups, "state"], observed=True).size().rename("n_cells").reset_index()
             tables = {"cells.csv.gz": cells.rename_axis("cell"), "counts.csv": counts.set_index(groups[0])}
-            tables["cell_types.csv"] = _store_recovery.read_recovery_table(adata, KEY, _keys.CELL_TYPES).set_index(
-                "cell_type"
-            )
+            tables["cell_types.csv"] = read_recovery_table(adata, KEY, slot_names.CELL_TYPES).set_index("cell_type")
             write_tables(tables, stage)
-            share = (cells["state"].astype(str) == _keys.NON_STATE).mean()
+            share = (cells["state"].astype(str) == slot_names.NON_STATE).mean()
             journal.say(f"Looked for states in {adata.n_obs:,} cells; {share:.0%} are in none (non-state).")
             if not options.no_h5ad:
                 write_h5ad(adata, stage / "recovered.h5ad")

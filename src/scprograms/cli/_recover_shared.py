@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scprograms._files import atomic_path
-from scprograms._validate import listing
-from scprograms.report._figures import save_picture
-
-from ._journal import InputError, Journal, one_line
+from scprograms._core.files import atomic_path
+from scprograms._core.validate import listing
+from scprograms.pipeline import InputError, Journal, one_line
+from scprograms.report import save_picture
 
 if TYPE_CHECKING:
     from argparse import Namespace

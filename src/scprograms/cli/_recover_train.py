@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms import tl
-from scprograms._validate import listing
-from scprograms.report._format import plural
+from scprograms._core.validate import listing
+from scprograms.pipeline import InputError, Journal, explained
+from scprograms.report.formats import plural
 
-from ._journal import InputError, Journal, explained
 from ._recover_shared import TRAINING, journal_of, print_end, read_cells, training_arguments
 
 if TYPE_CHECKING:

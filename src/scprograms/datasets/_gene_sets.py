@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms._validate import check_has_key, check_int
+from scprograms._core.validate import check_has_key, check_int
 
 from ._random import RandomState, as_generator
 

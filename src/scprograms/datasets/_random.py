@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scprograms._validate import check_int
+from scprograms._core.validate import check_int
 
 RandomState = int | np.integer | np.random.Generator | np.random.RandomState | None
 

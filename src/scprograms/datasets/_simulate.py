@@ -9,18 +9,10 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms._validate import check_int, check_real
+from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
-from ._truth import (
-    choose_targets,
-    draw_design,
-    draw_effects,
-    draw_loadings,
-    draw_usages,
-    gene_names,
-    planted_programs,
-)
+from ._truth import choose_targets, draw_design, draw_effects, draw_loadings, draw_usages, gene_names, planted_programs
 
 _ENTRIES_PER_CHUNK = 2**21
 """So many counts are drawn at a time: their dense means take some 20 MB, whatever the size of the screen."""

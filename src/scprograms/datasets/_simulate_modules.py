@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms._validate import check_int, check_real
+from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
 

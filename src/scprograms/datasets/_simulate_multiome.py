@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 from scipy.special import expit
 
-from scprograms._validate import check_int, check_real
+from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
 

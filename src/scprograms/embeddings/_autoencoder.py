@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _store, _store_embeddings, _validate
-from scprograms._files import atomic_path
+from scprograms._anndata.matrix import check_adata, read_gene_mask, read_gene_names
+from scprograms._core.files import atomic_path
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import check_choice, check_int, check_name, check_real, warn
+
+from .store import Training, read_accessibility, write_training
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -172,24 +176,24 @@ def autoencoder(
     >>> adata.obsm["X_autoencoder"].shape
     (300, 5)
     """
-    _store.check_adata(adata)
+    check_adata(adata)
     options = _checked(
         kind=kind, n_latent=n_latent, transform=transform, layers=layers, epochs=epochs,
         pretrain_epochs=pretrain_epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience,
         validation_fraction=validation_fraction, dropout=dropout, sparsity_target=sparsity_target,
         sparsity_weight=sparsity_weight, warmup_epochs=warmup_epochs, depth=depth, random_state=random_state,
     )  # fmt: skip
-    _validate.check_name("key_added", key_added)
-    n_jobs = _validate.check_int("n_jobs", n_jobs, at_least=1)
+    check_name("key_added", key_added)
+    n_jobs = check_int("n_jobs", n_jobs, at_least=1)
     path = None if save is None else _writable(save)
-    matrix = _store_embeddings.read_accessibility(adata, layer=layer)
-    mask = _store.read_gene_mask(adata, mask_var)
+    matrix = read_accessibility(adata, layer=layer)
+    mask = read_gene_mask(adata, mask_var)
     used = np.ones(adata.n_vars, dtype=bool) if mask is None else mask
-    names = _store.read_gene_names(adata) if path is not None else []
+    names = read_gene_names(adata) if path is not None else []
     if not used.all():
         matrix = matrix[:, np.flatnonzero(used)]
     _check_cells(matrix, adata.n_obs)
-    from scprograms.nn import Autoencoder
+    from .engine.networks import Autoencoder
 
     started = time.perf_counter()
     model = Autoencoder(device=device, n_jobs=n_jobs, progress=progress, **options).fit(matrix)
@@ -202,7 +206,7 @@ def autoencoder(
         with atomic_path(path) as part:
             model.save(part, features=features)
     params = {name: list(value) if isinstance(value, tuple) else value for name, value in model.params.items()}
-    result = _store_embeddings.Training(
+    result = Training(
         latent=latent,
         used=used,
         history=history,
@@ -215,25 +219,25 @@ def autoencoder(
         },
     )
     adata = adata.copy() if copy else adata
-    _store_embeddings.write_training(adata, key_added, result)
+    write_training(adata, key_added, result)
     return adata if copy else None
 
 
 def _checked(**options: Any) -> dict[str, Any]:
     """Return the options of a network, checked."""
-    _validate.check_choice("kind", options["kind"], KINDS)
-    _validate.check_choice("transform", options["transform"], TRANSFORMS)
+    check_choice("kind", options["kind"], KINDS)
+    check_choice("transform", options["transform"], TRANSFORMS)
     for name, at_least in (("n_latent", 1), ("epochs", 1), ("pretrain_epochs", 0), ("batch_size", 1)):
-        options[name] = _validate.check_int(name, options[name], at_least=at_least)
-    options["random_state"] = _validate.check_int("random_state", options["random_state"], at_least=0)
+        options[name] = check_int(name, options[name], at_least=at_least)
+    options["random_state"] = check_int("random_state", options["random_state"], at_least=0)
     for name, at_least in (("patience", 1), ("warmup_epochs", 0)):
         if options[name] is not None:
-            options[name] = _validate.check_int(name, options[name], at_least=at_least)
+            options[name] = check_int(name, options[name], at_least=at_least)
     if (layers := options["layers"]) is not None:
         if isinstance(layers, str) or not isinstance(layers, Sequence):
             msg = f"layers={layers!r} is a {type(layers).__name__}; pass widths from the outside in, such as (128, 32)."
             raise TypeError(msg)
-        options["layers"] = tuple(_validate.check_int("layers", width, at_least=1) for width in layers)
+        options["layers"] = tuple(check_int("layers", width, at_least=1) for width in layers)
         if (options["kind"] == "sparse") == bool(layers):
             msg = (
                 f"layers={layers!r}: kind={options['kind']!r} needs "
@@ -241,16 +245,16 @@ def _checked(**options: Any) -> dict[str, Any]:
             )
             raise ValueError(msg)
     if options["learning_rate"] is not None:
-        options["learning_rate"] = _validate.check_real("learning_rate", options["learning_rate"], at_least=1e-8)
-    options["validation_fraction"] = _validate.check_real(
+        options["learning_rate"] = check_real("learning_rate", options["learning_rate"], at_least=1e-8)
+    options["validation_fraction"] = check_real(
         "validation_fraction", options["validation_fraction"], at_least=0, at_most=0.9
     )
-    options["dropout"] = _validate.check_real("dropout", options["dropout"], at_least=0, at_most=0.99)
-    options["sparsity_target"] = _validate.check_real(
+    options["dropout"] = check_real("dropout", options["dropout"], at_least=0, at_most=0.99)
+    options["sparsity_target"] = check_real(
         "sparsity_target", options["sparsity_target"], at_least=1e-4, at_most=0.9999
     )
-    options["sparsity_weight"] = _validate.check_real("sparsity_weight", options["sparsity_weight"], at_least=0)
-    _validate.check_choice("depth", options["depth"], (True, False))  # type: ignore[arg-type]
+    options["sparsity_weight"] = check_real("sparsity_weight", options["sparsity_weight"], at_least=0)
+    check_choice("depth", options["depth"], (True, False))  # type: ignore[arg-type]
     return options
 
 
@@ -263,7 +267,7 @@ def _writable(save: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_cells(matrix: _validate.Matrix, n_obs: int) -> None:
+def _check_cells(matrix: Matrix, n_obs: int) -> None:
     if n_obs < 2:
         msg = f"adata has {n_obs} cell: there is nothing to learn from."
         raise ValueError(msg)
@@ -271,7 +275,7 @@ def _check_cells(matrix: _validate.Matrix, n_obs: int) -> None:
         msg = "No cell has a value above 0 in the features of mask_var: there is nothing to learn from."
         raise ValueError(msg)
     if n_empty := int((np.diff(matrix.indptr) == 0).sum()):
-        _validate.warn(
+        warn(
             f"{n_empty} of {n_obs} cells have no accessible peak: their latent variables say nothing. "
             "Leave them out with scp.pp.filter_peaks."
         )

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _store_embeddings, _validate, stats
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import read_labels
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_choice, check_int, check_name, listing
 
+from . import engine
 from ._embedding_methods import FACTORIZATIONS, METHODS, NETWORKS, PLAIN, Recipe, check_installed, embed
+from .store import read_accessibility, read_embedding, write_comparison
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -129,18 +134,18 @@ def compare_embeddings(
     """
     from tqdm.auto import tqdm
 
-    _store.check_adata(adata)
-    _validate.check_choice("metric", metric, METRICS)
-    n_latent = _validate.check_int("n_latent", n_latent, at_least=1)
-    n_seeds = _validate.check_int("n_seeds", n_seeds, at_least=2)
-    n_neighbors = _validate.check_int("n_neighbors", n_neighbors, at_least=1)
-    random_state = _validate.check_int("random_state", random_state, at_least=0)
-    _validate.check_name("key_added", key_added)
+    check_adata(adata)
+    check_choice("metric", metric, METRICS)
+    n_latent = check_int("n_latent", n_latent, at_least=1)
+    n_seeds = check_int("n_seeds", n_seeds, at_least=2)
+    n_neighbors = check_int("n_neighbors", n_neighbors, at_least=1)
+    random_state = check_int("random_state", random_state, at_least=0)
+    check_name("key_added", key_added)
     makers = _makers(adata, keys)
-    labels = _store.read_labels(adata, label_key)
+    labels = read_labels(adata, label_key)
     scored = labels.labelled
     n_labels = len(labels.names)
-    n_clusters = n_labels if n_clusters is None else _validate.check_int("n_clusters", n_clusters, at_least=2)
+    n_clusters = n_labels if n_clusters is None else check_int("n_clusters", n_clusters, at_least=2)
     if n_labels < 2 or n_clusters > scored.sum():
         msg = (
             f"label_key={label_key!r}: {n_labels} labels and {n_clusters} clusters of {scored.sum()} labelled cells; "
@@ -161,10 +166,10 @@ def compare_embeddings(
                 elif recipe is not None and name in methods:
                     found = embed(name, recipe, seed)
                 else:
-                    found, wall, cpu = _store_embeddings.read_embedding(adata, name), np.nan, np.nan
+                    found, wall, cpu = read_embedding(adata, name), np.nan, np.nan
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-                values = stats.scaled_rows(found, metric)
-                scores = stats.embedding_scores(
+                values = engine.scaled_rows(found, metric)
+                scores = engine.embedding_scores(
                     values[scored],
                     labels.codes[scored],
                     n_clusters=n_clusters,
@@ -175,7 +180,7 @@ def compare_embeddings(
                 first.setdefault(name, np.asarray(found, dtype=np.float32))
                 bar.update()
     maps = (
-        {f"X_umap_{name}": _umap(stats.scaled_rows(found, metric), random_state) for name, found in first.items()}
+        {f"X_umap_{name}": _umap(engine.scaled_rows(found, metric), random_state) for name, found in first.items()}
         if umap
         else {}
     )
@@ -187,11 +192,11 @@ def compare_embeddings(
         **{f"network_{name}": value for name, value in options.items()},
     }  # fmt: skip
     entries = {
-        _keys.EMBEDDINGS: pd.DataFrame(rows),
-        _keys.PARAMS: {name: value for name, value in params.items() if value is not None},
+        slot_names.EMBEDDINGS: pd.DataFrame(rows),
+        slot_names.PARAMS: {name: value for name, value in params.items() if value is not None},
     }
     adata = adata.copy() if copy else adata
-    _store_embeddings.write_comparison(adata, key_added, entries, arrays={**made, **maps})
+    write_comparison(adata, key_added, entries, arrays={**made, **maps})
     return adata if copy else None
 
 
@@ -212,8 +217,8 @@ def _makers(adata: AnnData, keys: object) -> dict[str, Callable[[AnnData, int], 
         unknown = [name for name in makers if name not in METHODS and name not in adata.obsm]
         if unknown:
             msg = (
-                f"keys: {_validate.listing(unknown)} are neither methods ({', '.join(PLAIN)}, each also with "
-                f"'_smooth') nor in adata.obsm ({_validate.listing(adata.obsm)})."
+                f"keys: {listing(unknown)} are neither methods ({', '.join(PLAIN)}, each also with "
+                f"'_smooth') nor in adata.obsm ({listing(adata.obsm)})."
             )
             raise ValueError(msg)
         check_installed([name for name in makers if name in METHODS])
@@ -221,14 +226,14 @@ def _makers(adata: AnnData, keys: object) -> dict[str, Callable[[AnnData, int], 
         msg = "keys is empty: name at least one embedding."
         raise ValueError(msg)
     for name in makers:
-        _validate.check_name("keys", name)
+        check_name("keys", name)
     return makers
 
 
 def _network_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     found = dict(options or {})
     if own := _OWN_OPTIONS.intersection(found):
-        msg = f"network_options: {_validate.listing(sorted(own))} are arguments of compare_embeddings itself."
+        msg = f"network_options: {listing(sorted(own))} are arguments of compare_embeddings itself."
         raise ValueError(msg)
     return found
 
@@ -245,14 +250,14 @@ def _recipe(
     """Return the matrices, where a method needs them."""
     if not methods:
         return None
-    accessibility = _store_embeddings.read_accessibility(adata, layer=layer, binary=True)
+    accessibility = read_accessibility(adata, layer=layer, binary=True)
     if n_latent >= min(accessibility.shape):
         msg = f"n_latent={n_latent}: pass less than {min(accessibility.shape)}, the smaller side of the matrix."
         raise ValueError(msg)
     if weighted_layer is None:
-        weighted, _ = stats.tfidf(accessibility)
+        weighted, _ = engine.tfidf(accessibility)
     else:
-        weighted = _store_embeddings.read_accessibility(adata, layer=weighted_layer)
+        weighted = read_accessibility(adata, layer=weighted_layer)
     return Recipe(accessibility, weighted, n_latent, n_smooth, options)
 
 

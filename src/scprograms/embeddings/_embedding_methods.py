@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from scprograms.factorization import NMF, SemiNMF
-from scprograms.stats import neighbor_means
+from scprograms.programs.engine import NMF, SemiNMF
+
+from .engine import neighbor_means
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def check_installed(names: list[str]) -> None:
     """Raise an ImportError, before anything takes time, if a method needs what is not installed."""
     names = [name.removesuffix(SMOOTH) for name in names]
     if any(name in NETWORKS for name in names):
-        import scprograms.nn  # noqa: F401  its own message says what to install
+        from .engine import networks  # noqa: F401  its own message says what to install
     if "peakvi" in names:
         try:
             import scvi  # noqa: F401
@@ -56,7 +57,7 @@ def embed(name: str, recipe: Recipe, seed: int) -> NDArray:
     if name.endswith(SMOOTH):
         return neighbor_means(embed(name.removesuffix(SMOOTH), recipe, seed), recipe.n_smooth)
     if name in NETWORKS:
-        from scprograms.nn import Autoencoder
+        from .engine.networks import Autoencoder
 
         options: dict[str, Any] = {**recipe.network_options, "random_state": seed}
         model = Autoencoder(NETWORKS[name], recipe.n_latent, **options)  # type: ignore[arg-type]

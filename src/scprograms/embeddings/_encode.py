@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scprograms import _store, _store_embeddings, _validate
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_name
+
+from .store import align_features, read_accessibility, write_latent
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,26 +82,26 @@ def encode(
     >>> new.obsm["X_autoencoder"].shape
     (100, 5)
     """
-    _store.check_adata(adata)
-    _validate.check_name("key_added", key_added)
+    check_adata(adata)
+    check_name("key_added", key_added)
     path = Path(encoder)
     if not path.is_file():
         msg = f"encoder={str(path)!r} is no file. Make one with scp.tl.autoencoder(adata, save=...)."
         raise FileNotFoundError(msg)
-    matrix = _store_embeddings.read_accessibility(adata, layer=layer)
-    from scprograms.nn import Autoencoder
+    matrix = read_accessibility(adata, layer=layer)
+    from .engine.networks import Autoencoder
 
     model, extra = Autoencoder.load(path, device=device)
     features = extra.get("features", [])
     if len(features) != model.n_features_:
         msg = f"encoder={str(path)!r} does not name its {model.n_features_} features: save it with tl.autoencoder."
         raise ValueError(msg)
-    aligned = _store_embeddings.align_features(adata, matrix, features, where=f"encoder {path.name!r}")
+    aligned = align_features(adata, matrix, features, where=f"encoder {path.name!r}")
     latent = model.encode(aligned)
     params = {name: list(value) if isinstance(value, tuple) else value for name, value in model.params.items()}
     params = {
         name: value for name, value in {**params, "layer": layer, "encoder": path.name}.items() if value is not None
     }
     adata = adata.copy() if copy else adata
-    _store_embeddings.write_latent(adata, key_added, latent, params)
+    write_latent(adata, key_added, latent, params)
     return adata if copy else None

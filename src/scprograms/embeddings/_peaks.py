@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _store, _store_embeddings, _validate
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_int, check_name, check_real
+
+from .store import read_accessibility
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -67,11 +70,11 @@ def filter_peaks(
     >>> kept.n_vars < adata.n_vars, float(kept.var["n_cells"].min() / kept.n_obs) >= 0.05
     (True, True)
     """
-    _store.check_adata(adata)
-    min_fraction = _validate.check_real("min_fraction", min_fraction, at_least=0, at_most=1)
-    max_fraction = _validate.check_real("max_fraction", max_fraction, at_least=min_fraction, at_most=1)
-    min_peaks = _validate.check_int("min_peaks", min_peaks, at_least=0)
-    matrix = _store_embeddings.read_accessibility(adata, layer=layer, binary=True)
+    check_adata(adata)
+    min_fraction = check_real("min_fraction", min_fraction, at_least=0, at_most=1)
+    max_fraction = check_real("max_fraction", max_fraction, at_least=min_fraction, at_most=1)
+    min_peaks = check_int("min_peaks", min_peaks, at_least=0)
+    matrix = read_accessibility(adata, layer=layer, binary=True)
     n_peaks = np.diff(matrix.indptr)
     cells = n_peaks >= min_peaks
     if not cells.any():
@@ -137,9 +140,9 @@ def binarize(
     >>> float(adata.layers["binary"].max())
     1.0
     """
-    _store.check_adata(adata)
-    _validate.check_name("key_added", key_added)
-    matrix = _store_embeddings.read_accessibility(adata, layer=layer, binary=True)
+    check_adata(adata)
+    check_name("key_added", key_added)
+    matrix = read_accessibility(adata, layer=layer, binary=True)
     adata = adata.copy() if copy else adata
     adata.layers[key_added] = matrix
     return adata if copy else None

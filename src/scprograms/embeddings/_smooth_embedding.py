@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _store, _store_embeddings, _validate, stats
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_int, check_name
+
+from . import engine
+from .store import read_embedding, write_embedding
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,11 +68,11 @@ def smooth_embedding(
     >>> adata.obsm["X_semi_nmf_smooth"].shape
     (300, 5)
     """
-    _store.check_adata(adata)
-    n_neighbors = _validate.check_int("n_neighbors", n_neighbors, at_least=1)
-    values = _store_embeddings.read_embedding(adata, key)
-    name = f"{key}_smooth" if key_added is None else _validate.check_name("key_added", key_added)
-    smooth = stats.neighbor_means(values, n_neighbors).astype(np.float32)
+    check_adata(adata)
+    n_neighbors = check_int("n_neighbors", n_neighbors, at_least=1)
+    values = read_embedding(adata, key)
+    name = f"{key}_smooth" if key_added is None else check_name("key_added", key_added)
+    smooth = engine.neighbor_means(values, n_neighbors).astype(np.float32)
     adata = adata.copy() if copy else adata
-    _store_embeddings.write_embedding(adata, name, smooth)
+    write_embedding(adata, name, smooth)
     return adata if copy else None

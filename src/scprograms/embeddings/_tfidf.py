@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scprograms import _store, _store_embeddings, _validate, stats
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_choice, check_name, check_real, warn
+
+from . import engine
+from .store import read_accessibility
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -86,21 +90,21 @@ def tfidf(
     >>> adata.obsm["X_semi_nmf"].shape
     (300, 5)
     """
-    _store.check_adata(adata)
-    _validate.check_choice("method", method, stats.TFIDF_METHODS)
-    _validate.check_choice("binarize", binarize, (True, False))  # type: ignore[arg-type]
-    scale = _validate.check_real("scale_factor", scale_factor)
+    check_adata(adata)
+    check_choice("method", method, engine.TFIDF_METHODS)
+    check_choice("binarize", binarize, (True, False))  # type: ignore[arg-type]
+    scale = check_real("scale_factor", scale_factor)
     if scale <= 0:
         msg = f"scale_factor={scale:g} is out of range; pass a number above 0, such as 1e4."
         raise ValueError(msg)
-    _validate.check_name("key_added", key_added)
-    matrix = _store_embeddings.read_accessibility(adata, layer=layer, binary=binarize)
+    check_name("key_added", key_added)
+    matrix = read_accessibility(adata, layer=layer, binary=binarize)
     if n_empty := int((np.diff(matrix.indptr) == 0).sum()):
-        _validate.warn(
+        warn(
             f"{n_empty} of {adata.n_obs} cells have no accessible peak and stay zero: "
             "leave them out with scp.pp.filter_peaks."
         )
-    result, n_cells = stats.tfidf(matrix, method, scale_factor=scale)
+    result, n_cells = engine.tfidf(matrix, method, scale_factor=scale)
     adata = adata.copy() if copy else adata
     adata.layers[key_added] = result
     adata.var[f"{key_added}_n_cells"] = n_cells

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import get
-from scprograms._validate import check_choice, check_has_key
+from scprograms._anndata import cell_groups
+from scprograms._core.validate import check_choice, check_has_key
+from scprograms._draw import figure, palette
+from scprograms._draw.pixels import few_ticks
 
-from . import _figure, _palette
-from ._pixels import few_ticks
+from . import tables
 
 if TYPE_CHECKING:
     import os
@@ -83,12 +84,12 @@ def embedding_comparison(
 
     for metric in metrics:
         check_choice("metrics", metric, _TITLES)
-    summary = get.embedding_comparison(adata, key=key)
-    runs = get.embedding_comparison(adata, key=key, summary=False)
+    summary = tables.embedding_comparison(adata, key=key)
+    runs = tables.embedding_comparison(adata, key=key, summary=False)
     metrics = [metric for metric in metrics if runs[metric].notna().any()]
-    tables = {m: summary[summary["metric"] == m].set_index("embedding") for m in metrics}
-    order = tables[metrics[0]]["mean"].sort_values(kind="stable").index
-    left = _figure.text_width(list(order), 9) + 0.2
+    by_metric = {m: summary[summary["metric"] == m].set_index("embedding") for m in metrics}
+    order = by_metric[metrics[0]]["mean"].sort_values(kind="stable").index
+    left = figure.text_width(list(order), 9) + 0.2
     height = max(0.9, 0.26 * len(order))
     full = (left + len(metrics) * (_PANEL_WIDTH + _GAP), height + 0.95)
     fig = plt.figure(figsize=full)
@@ -96,13 +97,13 @@ def embedding_comparison(
     for i, metric in enumerate(metrics):
         x = left + i * (_PANEL_WIDTH + _GAP)
         ax = fig.add_axes((x / full[0], 0.65 / full[1], _PANEL_WIDTH / full[0], height / full[1]))
-        table = tables[metric].loc[order]
+        table = by_metric[metric].loc[order]
         y = np.arange(len(order))
         for row, name in enumerate(order):
             points = runs.loc[runs["embedding"] == name, metric]
             ax.plot(points, np.full(len(points), row), "o", color="0.65", markersize=3, zorder=2)
-        ax.hlines(y, table["low"], table["high"], color=_palette.BLUE, linewidth=1.4, zorder=3)
-        ax.plot(table["mean"], y, "o", color=_palette.BLUE, markersize=5, zorder=4)
+        ax.hlines(y, table["low"], table["high"], color=palette.BLUE, linewidth=1.4, zorder=3)
+        ax.plot(table["mean"], y, "o", color=palette.BLUE, markersize=5, zorder=4)
         ax.set_yticks(y, order if i == 0 else [""] * len(order))
         ax.set_ylim(-0.6, len(order) - 0.4)
         ax.set_xlabel(_TITLES[metric], fontsize=9)
@@ -131,7 +132,7 @@ def embedding_comparison(
         fontsize=8,
         va="top",
     )
-    return _figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def embedding_maps(
@@ -196,13 +197,13 @@ def embedding_maps(
         raise ValueError(msg)
     for name in chosen:
         check_has_key(adata.obsm, name, where="adata.obsm")
-    labels = get.labels(adata, label_key)
+    labels = cell_groups.labels(adata, label_key)
     levels = list(labels.cat.categories)
     codes = labels.cat.codes.to_numpy()
-    colors = list(_palette.group_colors(adata, label_key).values())
+    colors = list(palette.group_colors(adata, label_key).values())
     columns = min(n_columns, len(chosen))
     rows = -(-len(chosen) // columns)
-    legend = _figure.text_width(levels, 8) + 0.4
+    legend = figure.text_width(levels, 8) + 0.4
     full = (
         0.1 + columns * (_MAP_SIDE + _MAP_GAP) + legend,
         max(0.1 + rows * (_MAP_SIDE + _MAP_TITLE), 0.2 * len(levels) + 0.3),
@@ -210,15 +211,15 @@ def embedding_maps(
     fig = plt.figure(figsize=full)
     order = np.random.default_rng(0).permutation(len(codes))  # no label lies on top of the others
     area = float(np.clip(12_000 / max(1, len(codes)), 0.5, 14)) if size is None else size
-    shown = np.array([*colors, _palette.WITHOUT])[codes[order]]  # code -1 takes the last colour
+    shown = np.array([*colors, palette.WITHOUT])[codes[order]]  # code -1 takes the last colour
     panels = []
     for i, name in enumerate(chosen):
         row, column = divmod(i, columns)
         x, y = 0.1 + column * (_MAP_SIDE + _MAP_GAP), full[1] - (row + 1) * (_MAP_SIDE + _MAP_TITLE)
         ax = fig.add_axes((x / full[0], y / full[1], _MAP_SIDE / full[0], _MAP_SIDE / full[1]))
-        points = get.embedding_map(adata, name).to_numpy()[order]
+        points = tables.embedding_map(adata, name).to_numpy()[order]
         ax.scatter(points[:, 0], points[:, 1], s=area, c=shown, linewidths=0, rasterized=True)
-        _figure.set_title(ax, name.removeprefix("X_").removeprefix("umap_"))
+        figure.set_title(ax, name.removeprefix("X_").removeprefix("umap_"))
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_color("0.8")
         panels.append(ax)
@@ -228,7 +229,7 @@ def embedding_maps(
         handles, levels, loc="upper left", bbox_to_anchor=(right - 0.15 / full[0], 1 - 0.2 / full[1]), frameon=False,
         fontsize=8, title=label_key, title_fontsize=8, handletextpad=0.1, alignment="left",
     )  # fmt: skip
-    return _figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def training_history(
@@ -275,7 +276,7 @@ def training_history(
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
-    history = get.training_history(adata, key=key)
+    history = tables.training_history(adata, key=key)
     stages = list(history.groupby("stage", sort=False, observed=True))
     width, height, gap, left = 2.9, 2.2, 0.75, 0.8
     full = (left + len(stages) * width + (len(stages) - 1) * gap + 0.2, height + 0.95)
@@ -284,15 +285,15 @@ def training_history(
     for i, (stage, part) in enumerate(stages):
         at = (left + i * (width + gap)) / full[0]
         ax = fig.add_axes((at, 0.55 / full[1], width / full[0], height / full[1]))
-        ax.plot(part["epoch"], part["loss"], color=_palette.BLUE, linewidth=1.2, label="training cells")
+        ax.plot(part["epoch"], part["loss"], color=palette.BLUE, linewidth=1.2, label="training cells")
         held_out = part["held_out_loss"]
         if held_out.notna().any():
-            ax.plot(part["epoch"], held_out, color=_palette.VERMILION, linewidth=1.2, label="cells held out")
+            ax.plot(part["epoch"], held_out, color=palette.VERMILION, linewidth=1.2, label="cells held out")
             ax.axvline(part["epoch"][held_out.idxmin()], color="0.6", linewidth=0.8, linestyle="--", zorder=0)
-        _figure.set_title(ax, str(stage).capitalize())
-        _figure.name_axes(ax, "epoch")
+        figure.set_title(ax, str(stage).capitalize())
+        figure.name_axes(ax, "epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels.append(ax)
-    panels[0].set_ylabel("loss", fontsize=_figure.LABEL_SIZE)
-    panels[0].legend(frameon=False, fontsize=_figure.LEGEND_SIZE)
-    return _figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)
+    panels[0].set_ylabel("loss", fontsize=figure.LABEL_SIZE)
+    panels[0].legend(frameon=False, fontsize=figure.LEGEND_SIZE)
+    return figure.finish(fig, panels, owned=True, show=show, return_fig=return_fig, save=save)

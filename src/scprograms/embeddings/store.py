@@ -12,10 +12,11 @@ import pandas as pd
 from anndata import ImplicitModificationWarning
 from scipy import sparse
 
-from . import _keys
-from ._keys import Slots
-from ._store import check_adata, read_matrix
-from ._validate import Matrix, check_has_key, listing, warn
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import check_adata, read_matrix
+from scprograms._anndata.slot_names import Slots
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import check_has_key, listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -53,7 +54,7 @@ def read_accessibility(adata: AnnData, *, layer: str | None, binary: bool = Fals
 
 def write_training(adata: AnnData, key: str, result: Training) -> None:
     """Write the latent variables, the features used and the course of the training."""
-    entry = {_keys.PARAMS: dict(result.params), _keys.HISTORY: result.history, **result.measures}
+    entry = {slot_names.PARAMS: dict(result.params), slot_names.HISTORY: result.history, **result.measures}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[Slots(key).usages] = result.latent
@@ -66,7 +67,7 @@ def write_latent(adata: AnnData, key: str, latent: np.ndarray, params: Mapping[s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.obsm[Slots(key).usages] = latent
-        adata.uns[key] = {_keys.PARAMS: dict(params)}
+        adata.uns[key] = {slot_names.PARAMS: dict(params)}
 
 
 def read_training_history(adata: AnnData, key: str) -> pd.DataFrame:
@@ -75,7 +76,7 @@ def read_training_history(adata: AnnData, key: str) -> pd.DataFrame:
     keys = [
         name
         for name, entry in adata.uns.items()
-        if isinstance(entry, Mapping) and "epoch" in getattr(entry.get(_keys.HISTORY), "columns", ())
+        if isinstance(entry, Mapping) and "epoch" in getattr(entry.get(slot_names.HISTORY), "columns", ())
     ]
     if key not in keys:
         msg = (
@@ -83,7 +84,7 @@ def read_training_history(adata: AnnData, key: str) -> pd.DataFrame:
             "Train one with scp.tl.autoencoder(adata, key_added=...)."
         )
         raise KeyError(msg)
-    return adata.uns[key][_keys.HISTORY].copy()
+    return adata.uns[key][slot_names.HISTORY].copy()
 
 
 def read_embedding(adata: AnnData, name: str) -> np.ndarray:
@@ -137,13 +138,13 @@ def write_comparison(adata: AnnData, key: str, entries: Mapping[str, Any], *, ar
 def read_comparison(adata: AnnData, key: str) -> pd.DataFrame:
     """Return a row per embedding and seed; ``.attrs`` holds the parameters."""
     check_adata(adata)
-    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and _keys.EMBEDDINGS in entry]
+    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and slot_names.EMBEDDINGS in entry]
     if key not in keys:
         msg = (
             f"There is no comparison of embeddings under key={key!r}. There: {listing(keys)}. "
             "Make one with scp.tl.compare_embeddings(adata, keys, label_key)."
         )
         raise KeyError(msg)
-    table = adata.uns[key][_keys.EMBEDDINGS].copy()
-    table.attrs.update(adata.uns[key][_keys.PARAMS])
+    table = adata.uns[key][slot_names.EMBEDDINGS].copy()
+    table.attrs.update(adata.uns[key][slot_names.PARAMS])
     return table

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scprograms import _store, _store_embeddings
-from scprograms._validate import check_choice, check_real
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_choice, check_real
+
+from .store import read_comparison, read_embedding, read_training_history
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -66,7 +68,7 @@ def embedding_comparison(
 
     check_choice("metric", metric, (*SCORES, None))
     level = check_real("level", level, at_least=0.01, at_most=0.9999)
-    runs = _store_embeddings.read_comparison(adata, key)
+    runs = read_comparison(adata, key)
     metrics = list(SCORES) if metric is None else [metric]
     if not summary:
         return runs[["embedding", "seed", *metrics]]
@@ -110,7 +112,7 @@ def training_history(adata: AnnData, *, key: str = "autoencoder") -> pd.DataFram
     >>> len(scp.get.training_history(adata))
     3
     """
-    return _store_embeddings.read_training_history(adata, key)
+    return read_training_history(adata, key)
 
 
 def embedding_map(adata: AnnData, name: str) -> pd.DataFrame:
@@ -142,7 +144,7 @@ def embedding_map(adata: AnnData, name: str) -> pd.DataFrame:
     >>> scp.get.embedding_map(adata, "X_lsi").shape
     (300, 2)
     """
-    values = _store_embeddings.read_embedding(_store.check_adata(adata), name)
+    values = read_embedding(check_adata(adata), name)
     if values.shape[1] < 2:
         msg = f"adata.obsm[{name!r}] has {values.shape[1]} column; a map needs two."
         raise ValueError(msg)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _keys, _store
-from scprograms._validate import check_int, check_real, listing
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import read_gene_names
+from scprograms._anndata.slots import read_fit, read_loadings, read_table, write_table
+from scprograms._core.validate import check_int, check_real, listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,12 +115,12 @@ def annotate_programs(
     n_genes = check_int("n_genes", n_genes, at_least=1)
     n_terms = check_int("n_terms", n_terms, at_least=1)
     alpha = check_real("alpha", alpha, at_least=0, at_most=1)
-    table = _store.read_table(adata, key, _keys.ENRICHMENT)
+    table = read_table(adata, key, slot_names.ENRICHMENT)
     libraries = list(table["library"].unique())
     if library is not None and library not in libraries:
         msg = f"library={library!r} was not tested. There: {listing(libraries)}."
         raise ValueError(msg)
-    loadings = _store.read_loadings(adata, key).set_axis(_store.read_gene_names(adata), axis=0)
+    loadings = read_loadings(adata, key).set_axis(read_gene_names(adata), axis=0)
     ends = {("up", program) for program in loadings if (loadings[program] > 0).any()}
     ends |= {("down", program) for program in loadings if (loadings[program] < 0).any()}
     found = [end in ends for end in zip(table["direction"], table["program"], strict=True)]
@@ -134,10 +136,10 @@ def annotate_programs(
         names.append(f"{'; '.join(heads)} ({tail})" if heads else tail)
         terms.append(";".join(own["term"].astype(str)))
         genes.append(";".join(top))
-    programs = _store.read_fit(adata, key)[_keys.PROGRAMS].copy()
+    programs = read_fit(adata, key)[slot_names.PROGRAMS].copy()
     programs = programs.assign(name=_numbered(names), term=terms, top_genes=genes)
     adata = adata.copy() if copy else adata
-    _store.write_table(adata, key, _keys.PROGRAMS, programs)
+    write_table(adata, key, slot_names.PROGRAMS, programs)
     return adata if copy else None
 
 

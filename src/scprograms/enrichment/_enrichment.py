@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from scprograms import _keys, _store
-from scprograms._validate import check_choice, check_int, check_real, listing, warn
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import read_gene_names, read_matrix
+from scprograms._anndata.slots import read_fit, read_loadings, read_model, read_usages, write_table
+from scprograms._core.validate import check_choice, check_int, check_real, listing, warn
 
 from ._enrichr import SITES
 from ._gene_sets import GeneSets, as_path, check_overlap, gene_list, read_gene_sets
@@ -145,8 +147,8 @@ def program_enrichment(
     >>> bool(best["term"].str.startswith("planted").all())
     True
     """
-    loadings = _store.read_loadings(adata, key)
-    names = _store.read_gene_names(adata)
+    loadings = read_loadings(adata, key)
+    names = read_gene_names(adata)
     check_choice("method", method, ["ora", "prerank", "enrichr"])
     check_choice("direction", direction, ["up", "down", "both"])
     check_choice("rank_by", rank_by, ["loading", "zscore"])
@@ -189,7 +191,7 @@ def program_enrichment(
             table = over_representation_table(lists, terms, universe)
     table = mark_redundant(table, terms, threshold=redundancy)
     adata = adata.copy() if copy else adata
-    _store.write_table(adata, key, _keys.ENRICHMENT, table)
+    write_table(adata, key, slot_names.ENRICHMENT, table)
     return adata if copy else None
 
 
@@ -207,7 +209,7 @@ def _library_names(gene_sets: object) -> list[str]:
 def _background(adata: AnnData, key: str, names: list[str], background: object) -> pd.Index:
     """Return the names of the background genes: those of the data in their order, then all others."""
     if background is None:
-        return pd.Index(names)[_store.read_model(adata, key)["used"].to_numpy(dtype=bool)]
+        return pd.Index(names)[read_model(adata, key)["used"].to_numpy(dtype=bool)]
     if (
         isinstance(background, str | bytes | Mapping)
         or not isinstance(background, Iterable)
@@ -235,10 +237,10 @@ def _background(adata: AnnData, key: str, names: list[str], background: object) 
 def _scores(adata: AnnData, key: str, loadings: pd.DataFrame, rank_by: str) -> pd.DataFrame:
     if rank_by == "loading":
         return loadings
-    from scprograms.stats import gene_scores
+    from .engine import gene_scores
 
-    X = _store.read_matrix(adata, layer=_store.read_fit(adata, key)[_keys.PARAMS].get("layer"))
-    scores = gene_scores(X, _store.read_usages(adata, key).to_numpy())
+    X = read_matrix(adata, layer=read_fit(adata, key)[slot_names.PARAMS].get("layer"))
+    scores = gene_scores(X, read_usages(adata, key).to_numpy())
     return pd.DataFrame(scores.T, index=loadings.index, columns=loadings.columns)
 
 

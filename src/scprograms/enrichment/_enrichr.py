@@ -16,7 +16,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from scprograms._validate import check_choice, check_real
+from scprograms._core.validate import check_choice, check_real
 
 from ._gmt import parse_gmt
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scprograms._validate import listing, warn
+from scprograms._core.validate import listing, warn
 
 from ._enrichr import library_path
 from ._gmt import GMT_ENDINGS, Library, read_gmt

@@ -7,7 +7,7 @@ import re
 import zlib
 from pathlib import Path
 
-from scprograms._validate import listing, warn
+from scprograms._core.validate import listing, warn
 
 Library = dict[str, list[str]]
 

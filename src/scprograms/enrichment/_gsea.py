@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms._validate import listing, warn
+from scprograms._core.validate import listing, warn
 
 from ._enrichr import OWN_TEST, known_libraries
 from ._ora import COLUMNS, GeneList, Terms, as_table
@@ -50,7 +50,7 @@ def prerank_table(
     n_jobs: int | None,
 ) -> pd.DataFrame:
     """Run gseapy's pre-ranked gene set enrichment analysis on each program (column of ``scores``)."""
-    from scprograms.factorization._parallel import resolve_n_jobs
+    from scprograms._core.threads import resolve_n_jobs
 
     n_threads = resolve_n_jobs(n_jobs)
     seed = _seed(random_state)

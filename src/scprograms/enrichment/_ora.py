@@ -89,7 +89,7 @@ def over_representation_table(
     lists: Sequence[GeneList], libraries: Mapping[str, Terms], background: Sequence[str]
 ) -> pd.DataFrame:
     """Test every list against every term; return the terms that share a gene with the list, best first."""
-    from scprograms.stats import over_representation
+    from .engine import over_representation
 
     names = np.asarray(background, dtype=object)
     indptr = np.cumsum([0, *(len(one.genes) for one in lists)])

@@ -21,7 +21,7 @@ def mark_redundant(table: pd.DataFrame, libraries: Mapping[str, Terms] | None, *
 
     Without the libraries (Enrichr does not hand them out) the genes that a term shares with the list stand in for it.
     """
-    from scprograms.stats import jaccard_neighbours, redundancy_groups
+    from .engine import jaccard_neighbours, redundancy_groups
 
     neighbours, position = {}, {}
     for name, terms in (libraries or {}).items():

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scprograms import get
-from scprograms._validate import check_real
+from scprograms._core.validate import check_real
+from scprograms._draw import dots, figure
+from scprograms._draw.pixels import few_ticks, wrap_term
 
-from . import _dots, _figure
-from ._pixels import few_ticks, wrap_term
+from . import tables
 
 if TYPE_CHECKING:
     import os
@@ -112,13 +112,13 @@ def enrichment_dotplot(
     """
     size_cap = check_real("size_cap", size_cap, at_least=0.1)
     chosen: dict[str, Any] = {"key": key, "programs": programs, "direction": direction, "library": library}
-    table = get.enrichment(adata, **chosen, max_q=max_q)
+    table = tables.enrichment(adata, **chosen, max_q=max_q)
     if table.empty:
-        smallest = get.enrichment(adata, **chosen)["q"].min()
+        smallest = tables.enrichment(adata, **chosen)["q"].min()
         msg = f"No term has q <= max_q={max_q}: the smallest is {smallest:.2g}. Raise max_q, or pass max_q=None."
         raise ValueError(msg)
     distinct = representative and "representative" in table
-    best = get.enrichment(adata, **chosen, max_q=max_q, n_top=n_top, representative=distinct)
+    best = tables.enrichment(adata, **chosen, max_q=max_q, n_top=n_top, representative=distinct)
     terms = best[["library", "term"]].drop_duplicates().reset_index(drop=True)
     table = table.merge(terms.assign(row=terms.index), on=["library", "term"])
     columns = table[["program", "direction"]].drop_duplicates()
@@ -132,18 +132,18 @@ def enrichment_dotplot(
     texts = [wrap_term(str(term), width=wrap) for term in terms["term"]]
     lines = np.asarray([text.count("\n") + 1 for text in texts]) + 0.45
     y = np.cumsum(lines) - lines / 2
-    fig, ax, owned = _figure.sized_axes(
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=max(1.2, 0.24 * len(names)),
         height=max(2.2, lines.sum() * _LINE),
-        left=_figure.text_width(texts, 7) + 0.2,
+        left=figure.text_width(texts, 7) + 0.2,
         right=1.45,
-        bottom=_figure.text_width(names, 8) + 0.3,
+        bottom=figure.text_width(names, 8) + 0.3,
         top=0.4,
     )
-    strength = _dots.strength(table["q"])
+    strength = dots.strength(table["q"])
     largest = float(min(size_cap, max(strength.max(), 2)))
-    dots = _draw_dots(ax, table, y, cmap, np.minimum(strength / largest, 1))
+    drawn = _draw_dots(ax, table, y, cmap, np.minimum(strength / largest, 1))
     ax.set_xlim(-0.6, len(names) - 0.4)
     ax.set_ylim(lines.sum(), 0)
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
@@ -153,14 +153,14 @@ def enrichment_dotplot(
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     name = "combined score" if "combined_score" in table else "normalised enrichment score"
-    _figure.set_title(ax, _title(n_top, max_q, distinct=distinct))
-    bar = _figure.side_colorbar(ax, dots, name, pad=0.2, height=1.3)
+    figure.set_title(ax, _title(n_top, max_q, distinct=distinct))
+    bar = figure.side_colorbar(ax, drawn, name, pad=0.2, height=1.3)
     if bar.ax.get_yscale() == "log":
-        ticks = few_ticks(*dots.get_clim())
+        ticks = few_ticks(*drawn.get_clim())
         bar.set_ticks(ticks, labels=[f"{tick:,.0f}" if tick < 1e5 else f"{tick:.0e}" for tick in ticks])
         bar.minorticks_off()
-    _dots.size_legend(ax, largest, below=1.45, capped=bool((strength > size_cap).any()))
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    dots.size_legend(ax, largest, below=1.45, capped=bool((strength > size_cap).any()))
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _title(n_top: int, max_q: float | None, *, distinct: bool) -> str:
@@ -187,7 +187,7 @@ def _draw_dots(ax: Axes, table: pd.DataFrame, y: np.ndarray, cmap: str | None, s
     return ax.scatter(
         table["column"],
         y[table["row"]],
-        s=_dots.LARGEST * share,
+        s=dots.LARGEST * share,
         c=score,
         norm=norm,
         cmap=cmap or ("viridis_r" if "combined_score" in table else "RdBu_r"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scprograms import _store_modules, _validate
-from scprograms.stats import feature_scores
+from scprograms._core.validate import check_choice
+
+from .engine import feature_scores
+from .store import read_factors, write_feature_score
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,10 +82,10 @@ def feature_score(
     >>> adata.var["nmf_feature_score"].dropna().between(0, 1).all().item()
     True
     """
-    _validate.check_choice("method", method, METHODS)
-    _validate.check_choice("scale", scale, SCALES)
-    W, _, _ = _store_modules.read_factors(adata, key)
+    check_choice("method", method, METHODS)
+    check_choice("scale", scale, SCALES)
+    W, _, _ = read_factors(adata, key)
     found = feature_scores(W, scale=scale)
     adata = adata.copy() if copy else adata
-    _store_modules.write_feature_score(adata, key, found.score, {"method": method, "scale": scale})
+    write_feature_score(adata, key, found.score, {"method": method, "scale": scale})
     return adata if copy else None

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _store_sweep, _validate
-from scprograms.factorization import NMF
-from scprograms.stats import concentration
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_int, check_name
+from scprograms.programs import check_non_negative, read_screen
+from scprograms.programs.engine import NMF
+from scprograms.programs.store import write_rank_sweep
 
-from ._factorization import check_non_negative, read_screen
+from .engine import concentration
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -95,12 +98,12 @@ def module_tradeoff(
     if isinstance(n_programs, str) or not isinstance(n_programs, Iterable):
         msg = f"n_programs={n_programs!r} is a {type(n_programs).__name__}; pass several, such as range(5, 50, 5)."
         raise TypeError(msg)
-    ranks = sorted({_validate.check_int("n_programs", k, at_least=2) for k in n_programs})
+    ranks = sorted({check_int("n_programs", k, at_least=2) for k in n_programs})
     if not ranks:
         msg = f"n_programs={n_programs!r} is empty; pass the numbers to compare, such as range(5, 50, 5)."
         raise ValueError(msg)
-    key = _validate.check_name("key_added", key_added)
-    _store.check_adata(adata)
+    key = check_name("key_added", key_added)
+    check_adata(adata)
     if ranks[-1] > adata.n_obs:
         msg = f"n_programs goes up to {ranks[-1]}, but there are {adata.n_obs} samples: pass at most {adata.n_obs}."
         raise ValueError(msg)
@@ -127,7 +130,7 @@ def module_tradeoff(
     table["tradeoff"] = _scaled(table["sparseness"]) - _scaled(table["entropy"])
     table["suggested"] = np.arange(len(table)) == int(np.argmax(table["tradeoff"]))
     adata = adata.copy() if copy else adata
-    _store_sweep.write_rank_sweep(adata, key, {_keys.MODULE_TRADEOFF: table})
+    write_rank_sweep(adata, key, {slot_names.MODULE_TRADEOFF: table})
     return adata if copy else None
 
 

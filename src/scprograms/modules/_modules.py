@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _store_modules, _store_obs, _validate
-from scprograms.stats import (
-    ModuleAssignment,
-    assign_features,
-    concentration,
-    module_scales,
-    shared_modules,
-)
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels, read_labels
+from scprograms._anndata.obs import read_names
+from scprograms._core.validate import check_choice, check_int, check_real, warn
 
 from ._feature_score import METHODS, SCALES
+from .engine import ModuleAssignment, assign_features, concentration, module_scales, shared_modules
+from .store import Modules, read_factors, write_modules
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("scprograms")
 
 RULES = ("sd", "mad", "raw_mad", "permutation")
-_OTHERS = (_keys.SHARED, _keys.NON_SPECIFIC, _keys.UNASSIGNED, _keys.INACTIVE)
+_OTHERS = (slot_names.SHARED, slot_names.NON_SPECIFIC, slot_names.UNASSIGNED, slot_names.INACTIVE)
 """Categories after the modules, in the order of the kinds of the engine that follow "specific"."""
 
 
@@ -145,17 +143,17 @@ def assign_modules(
     >>> list(scp.get.modules(adata, of="groups", groupby="subtype"))
     ['module', 'contribution', 'sparseness', 'entropy', 'n_samples', 'agreement']
     """
-    _validate.check_choice("rule", rule, RULES)
-    _validate.check_choice("scale", scale, SCALES)
-    shared_at = _validate.check_real("shared_at", shared_at, at_least=1e-9, at_most=1)
-    min_contribution = _validate.check_real("min_contribution", min_contribution, at_least=0, at_most=1)
-    fdr = _validate.check_real("fdr", fdr, at_least=0, at_most=1)
-    n_permutations = _validate.check_int("n_permutations", n_permutations, at_least=1)
-    random_state = _validate.check_int("random_state", random_state, at_least=0)
-    columns = _store_obs.read_names("groupby", groupby)
-    W, H, used = _store_modules.read_factors(adata, key)
-    labels = [_store.read_labels(adata, column) for column in columns]
-    names = _keys.program_names(W.shape[1])
+    check_choice("rule", rule, RULES)
+    check_choice("scale", scale, SCALES)
+    shared_at = check_real("shared_at", shared_at, at_least=1e-9, at_most=1)
+    min_contribution = check_real("min_contribution", min_contribution, at_least=0, at_most=1)
+    fdr = check_real("fdr", fdr, at_least=0, at_most=1)
+    n_permutations = check_int("n_permutations", n_permutations, at_least=1)
+    random_state = check_int("random_state", random_state, at_least=0)
+    columns = read_names("groupby", groupby)
+    W, H, used = read_factors(adata, key)
+    labels = [read_labels(adata, column) for column in columns]
+    names = slot_names.program_names(W.shape[1])
 
     found = assign_features(
         W,
@@ -166,13 +164,13 @@ def assign_modules(
         n_permutations=n_permutations,
         random_state=random_state,
     )
-    is_shared = found.kind == 1 + _OTHERS.index(_keys.SHARED)
+    is_shared = found.kind == 1 + _OTHERS.index(slot_names.SHARED)
     shared = shared_modules(W, is_shared, scale=scale, at=shared_at)
     usages = H * module_scales(W, scale)
     samples = _assign_samples(usages, names, min_contribution)
     is_specific = found.kind == 0
     if not is_specific.any():
-        _validate.warn(_why_none(rule, found))
+        warn(_why_none(rule, found))
     summary = pd.DataFrame(
         {
             "n_specific": np.bincount(found.module[is_specific], minlength=len(names)),
@@ -194,13 +192,13 @@ def assign_modules(
             if not np.isnan(value := float(getattr(found, name)))
         },
     }
-    result = _store_modules.Modules(
-        features=_features(found, names, _keys.Slots(key)),
+    result = Modules(
+        features=_features(found, names, slot_names.Slots(key)),
         shared=shared,
         samples=samples.rename(
             columns={
-                "module": _keys.Slots(key).module,
-                **{what: _keys.Slots(key).of_sample(what) for what in _keys.SAMPLE_MEASURES},
+                "module": slot_names.Slots(key).module,
+                **{what: slot_names.Slots(key).of_sample(what) for what in slot_names.SAMPLE_MEASURES},
             }
         ),
         summary=summary,
@@ -208,14 +206,14 @@ def assign_modules(
         groups={each.key: _assign_groups(usages, each, samples, min_contribution) for each in labels},
     )
     adata = adata.copy() if copy else adata
-    _store_modules.write_modules(adata, key, result)
+    write_modules(adata, key, result)
     logger.info(
         "assign_modules: %d of %d features are specific to one of %d modules.", is_specific.sum(), len(W), len(names)
     )
     return adata if copy else None
 
 
-def _features(found: ModuleAssignment, names: list[str], slots: _keys.Slots) -> pd.DataFrame:
+def _features(found: ModuleAssignment, names: list[str], slots: slot_names.Slots) -> pd.DataFrame:
     """Return what is written of each feature, under the names it is written as."""
     k = len(names)
     module = np.where(found.kind == 0, found.module, k - 1 + found.kind)
@@ -224,7 +222,7 @@ def _features(found: ModuleAssignment, names: list[str], slots: _keys.Slots) -> 
         {
             slots.feature_score: found.score,
             slots.module: pd.Categorical.from_codes(module, [*names, *_OTHERS]),
-            slots.top_module: pd.Categorical.from_codes(top, [*names, _keys.INACTIVE]),
+            slots.top_module: pd.Categorical.from_codes(top, [*names, slot_names.INACTIVE]),
             slots.module_share: found.share,
         }
     )
@@ -237,7 +235,7 @@ def _assign_samples(usages: NDArray, names: list[str], min_contribution: float) 
     codes = np.where(found.module < 0, k + 1, np.where(found.contribution < min_contribution, k, found.module))
     return pd.DataFrame(
         {
-            "module": pd.Categorical.from_codes(codes, [*names, _keys.UNCLASSIFIED, _keys.INACTIVE]),
+            "module": pd.Categorical.from_codes(codes, [*names, slot_names.UNCLASSIFIED, slot_names.INACTIVE]),
             "contribution": found.contribution,
             "sparseness": found.sparseness,
             "entropy": found.entropy,
@@ -245,15 +243,13 @@ def _assign_samples(usages: NDArray, names: list[str], min_contribution: float) 
     )
 
 
-def _assign_groups(
-    usages: NDArray, labels: _store.Labels, samples: pd.DataFrame, min_contribution: float
-) -> pd.DataFrame:
+def _assign_groups(usages: NDArray, labels: Labels, samples: pd.DataFrame, min_contribution: float) -> pd.DataFrame:
     """Return the modules of groups of samples, by the mean of their shares."""
     total = usages.sum(axis=1, keepdims=True)
     shares = usages / np.where(total > 0, total, 1)
     n_groups, known = len(labels.names), labels.labelled
     indicator = (labels.codes[known][None, :] == np.arange(n_groups)[:, None]).astype(np.float64)
-    table = _assign_samples(indicator @ shares[known], _keys.program_names(usages.shape[1]), min_contribution)
+    table = _assign_samples(indicator @ shares[known], slot_names.program_names(usages.shape[1]), min_contribution)
     table["n_samples"] = indicator.sum(axis=1).astype(np.int64)
     same = samples["module"].cat.codes.to_numpy()[known][None, :] == table["module"].cat.codes.to_numpy()[:, None]
     table["agreement"] = (indicator * same).sum(axis=1) / table["n_samples"]

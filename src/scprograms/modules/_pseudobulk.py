@@ -10,7 +10,11 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms import _store, _store_obs, _validate
+from scprograms._anndata.labels import read_labels
+from scprograms._anndata.matrix import check_adata, read_matrix
+from scprograms._anndata.obs import read_names
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import check_choice, check_int, check_real, listing, warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,27 +90,27 @@ def pseudobulk(
     >>> bulk.shape, list(bulk.obs)
     ((12, 200), ['cell_type', 'batch', 'n_cells', 'n_counts'])
     """
-    _store.check_adata(adata)
-    names = _store_obs.read_names("groupby", groupby)
+    check_adata(adata)
+    names = read_names("groupby", groupby)
     if not names:
         msg = "groupby names no column of adata.obs: name one or more, such as ['subtype', 'region']."
         raise ValueError(msg)
-    min_cells = _validate.check_int("min_cells", min_cells, at_least=1)
-    _validate.check_choice("cpm", cpm, (True, False))  # type: ignore[arg-type]
+    min_cells = check_int("min_cells", min_cells, at_least=1)
+    check_choice("cpm", cpm, (True, False))  # type: ignore[arg-type]
     if cap_percentile is not None:
-        cap_percentile = _validate.check_real("cap_percentile", cap_percentile, at_least=0, at_most=100)
+        cap_percentile = check_real("cap_percentile", cap_percentile, at_least=0, at_most=100)
     if chunk_size is not None:
-        chunk_size = _validate.check_int("chunk_size", chunk_size, at_least=1)
+        chunk_size = check_int("chunk_size", chunk_size, at_least=1)
     obs, group = _groups(adata, names, min_cells)
-    matrix = _store.read_matrix(adata, layer=layer)
+    matrix = read_matrix(adata, layer=layer)
     _check_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
 
     counts = _sums(matrix, group, len(obs), chunk_size or max(1, _ENTRIES_PER_CHUNK // len(obs)))
     depth = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     obs["n_counts"] = depth
     if n_empty := int((depth == 0).sum()):
-        which = _validate.listing(obs.index[depth == 0], at_most=5)
-        _validate.warn(
+        which = listing(obs.index[depth == 0], at_most=5)
+        warn(
             f"{n_empty} of {len(obs)} groups have no counts at all ({which}): no module can be theirs. "
             "Leave them out with adata[adata.obs['n_counts'] > 0]."
         )
@@ -142,10 +146,10 @@ def _groups(adata: AnnData, names: list[str], min_cells: int) -> tuple[pd.DataFr
     if taken := [name for name in names if name in ("n_cells", "n_counts")]:
         msg = f"groupby={taken[0]!r}: the result has a column of that name; rename yours."
         raise ValueError(msg)
-    labels = [_store.read_labels(adata, name) for name in names]
+    labels = [read_labels(adata, name) for name in names]
     known = np.all([each.labelled for each in labels], axis=0)
     if not known.any():
-        msg = f"No cell has a label in every column of groupby ({_validate.listing(names)})."
+        msg = f"No cell has a label in every column of groupby ({listing(names)})."
         raise ValueError(msg)
     levels, first = np.unique(np.stack([each.codes[known] for each in labels]), axis=1, return_inverse=True)
     first = first.ravel()
@@ -160,9 +164,9 @@ def _groups(adata: AnnData, names: list[str], min_cells: int) -> tuple[pd.DataFr
         raise ValueError(msg)
     if not enough.all():
         small = [name for name, good in zip(joined, enough, strict=True) if not good]
-        _validate.warn(
+        warn(
             f"{len(small)} of {len(enough)} groups have fewer than min_cells={min_cells} cells and are left out: "
-            f"{_validate.listing(small, at_most=5)}."
+            f"{listing(small, at_most=5)}."
         )
     group = np.full(adata.n_obs, -1, dtype=np.int64)
     group[known] = np.where(enough, np.cumsum(enough) - 1, -1)[first]
@@ -187,20 +191,20 @@ def _unique(names: list[str]) -> list[str]:
     return found
 
 
-def _check_counts(matrix: _validate.Matrix, where: str) -> None:
+def _check_counts(matrix: Matrix, where: str) -> None:
     values = matrix.data if sparse.issparse(matrix) else matrix
     if (low := values.min(initial=0)) < 0:
         msg = f"{where} has {int((values < 0).sum())} negative values, the lowest is {low:g}: sums need counts."
         raise ValueError(msg)
     some = values.ravel()[:: max(1, values.size // 1_000_000)]
     if values.dtype.kind == "f" and not np.array_equal(some, np.round(some)):
-        _validate.warn(
+        warn(
             f"{where} holds numbers that are not whole: sums of normalised or log-transformed values are no "
             "pseudo-bulk. Name the layer with the counts."
         )
 
 
-def _sums(matrix: _validate.Matrix, group: NDArray, n_groups: int, chunk_size: int) -> sparse.csr_matrix:
+def _sums(matrix: Matrix, group: NDArray, n_groups: int, chunk_size: int) -> sparse.csr_matrix:
     """Return the sums of each group, groups x features."""
     import scanpy as sc
 

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from anndata import ImplicitModificationWarning
 
-from . import _keys
-from ._keys import Slots
-from ._store import check_adata, read_fit, read_loadings, read_model, read_usages
-from ._validate import check_has_key, listing
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import check_adata
+from scprograms._anndata.slot_names import Slots
+from scprograms._anndata.slots import read_fit, read_loadings, read_model, read_usages
+from scprograms._core.validate import check_has_key, listing
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -72,7 +73,7 @@ def write_feature_score(adata: AnnData, key: str, score: np.ndarray, params: Map
     """Write the score of each feature."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.uns[key] = {**adata.uns[key], _keys.FEATURE_SCORE_PARAMS: dict(params)}
+        adata.uns[key] = {**adata.uns[key], slot_names.FEATURE_SCORE_PARAMS: dict(params)}
     adata.var[Slots(key).feature_score] = score
 
 
@@ -80,10 +81,10 @@ def write_modules(adata: AnnData, key: str, found: Modules) -> None:
     """Write an assignment; the tables of an older one are replaced."""
     params = dict(found.params)
     entries = {
-        _keys.FEATURE_SCORE_PARAMS: {name: params[name] for name in ("method", "scale")},
-        _keys.MODULES: found.summary,
-        _keys.MODULES_PARAMS: params,
-        _keys.MODULE_GROUPS: {_keys.table_name(name): table for name, table in found.groups.items()},
+        slot_names.FEATURE_SCORE_PARAMS: {name: params[name] for name in ("method", "scale")},
+        slot_names.MODULES: found.summary,
+        slot_names.MODULES_PARAMS: params,
+        slot_names.MODULE_GROUPS: {slot_names.table_name(name): table for name, table in found.groups.items()},
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImplicitModificationWarning)
@@ -99,7 +100,7 @@ def _modules_of(adata: AnnData, key: str) -> Mapping[str, Any]:
     entry = read_fit(adata, key)
     check_has_key(
         entry,
-        _keys.MODULES,
+        slot_names.MODULES,
         where=f"adata.uns[{key!r}]",
         hint=f"Call scp.tl.assign_modules(adata, key={key!r}) first.",
     )
@@ -109,8 +110,8 @@ def _modules_of(adata: AnnData, key: str) -> Mapping[str, Any]:
 def read_modules(adata: AnnData, key: str) -> pd.DataFrame:
     """Return a row per module; ``.attrs`` holds the parameters and thresholds."""
     entry = _modules_of(adata, key)
-    table = entry[_keys.MODULES].copy()
-    table.attrs.update({name: _plain(value) for name, value in entry[_keys.MODULES_PARAMS].items()})
+    table = entry[slot_names.MODULES].copy()
+    table.attrs.update({name: _plain(value) for name, value in entry[slot_names.MODULES_PARAMS].items()})
     return table
 
 
@@ -134,7 +135,7 @@ def read_feature_modules(adata: AnnData, key: str) -> pd.DataFrame:
     check_has_key(adata.varm, slots.shared_modules, where="adata.varm", hint="Call scp.tl.assign_modules again.")
     n_shared = np.diff(adata.varm[slots.shared_modules].tocsr().indptr)
     own = table["module"].astype(str).to_numpy() == table["top_module"].astype(str).to_numpy()
-    table["n_modules"] = np.where(own & (table["module"] != _keys.INACTIVE).to_numpy(), 1, n_shared)
+    table["n_modules"] = np.where(own & (table["module"] != slot_names.INACTIVE).to_numpy(), 1, n_shared)
     return table
 
 
@@ -142,7 +143,7 @@ def read_sample_modules(adata: AnnData, key: str) -> pd.DataFrame:
     """Return a row per sample: ``module, contribution, sparseness, entropy``."""
     _modules_of(adata, key)
     slots = Slots(key)
-    columns = {"module": slots.module, **{what: slots.of_sample(what) for what in _keys.SAMPLE_MEASURES}}
+    columns = {"module": slots.module, **{what: slots.of_sample(what) for what in slot_names.SAMPLE_MEASURES}}
     for column in columns.values():
         check_has_key(adata.obs, column, where="adata.obs", hint="Call scp.tl.assign_modules again.")
     return pd.DataFrame({name: adata.obs[column] for name, column in columns.items()})
@@ -150,10 +151,10 @@ def read_sample_modules(adata: AnnData, key: str) -> pd.DataFrame:
 
 def read_group_modules(adata: AnnData, key: str, groupby: str) -> pd.DataFrame:
     """Return a row per group of samples: ``module, contribution, sparseness, entropy, n_samples, agreement``."""
-    groups = _modules_of(adata, key)[_keys.MODULE_GROUPS]
+    groups = _modules_of(adata, key)[slot_names.MODULE_GROUPS]
     hint = f"Call scp.tl.assign_modules(adata, {groupby!r}, key={key!r}) first."
-    where = f"adata.uns[{key!r}][{_keys.MODULE_GROUPS!r}]"
-    name = _keys.table_name(groupby) if isinstance(groupby, str) else groupby
+    where = f"adata.uns[{key!r}][{slot_names.MODULE_GROUPS!r}]"
+    name = slot_names.table_name(groupby) if isinstance(groupby, str) else groupby
     check_has_key(groups, name, where=where, hint=hint)
     return groups[name].copy()
 
@@ -161,14 +162,16 @@ def read_group_modules(adata: AnnData, key: str, groupby: str) -> pd.DataFrame:
 def read_tradeoff(adata: AnnData, key: str) -> pd.DataFrame:
     """Return the table of :func:`scprograms.tl.module_tradeoff`."""
     check_adata(adata)
-    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and _keys.MODULE_TRADEOFF in entry]
+    keys = [
+        name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and slot_names.MODULE_TRADEOFF in entry
+    ]
     if key not in keys:
         msg = (
             f"There is no tradeoff of modules under key={key!r}. There: {listing(keys)}. "
             "Make one with scp.tl.module_tradeoff(adata, key_added=...)."
         )
         raise KeyError(msg)
-    return adata.uns[key][_keys.MODULE_TRADEOFF].copy()
+    return adata.uns[key][slot_names.MODULE_TRADEOFF].copy()
 
 
 def read_coordinates(adata: AnnData) -> pd.DataFrame:

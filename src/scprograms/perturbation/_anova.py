@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from scprograms import _keys, _store, _store_obs
-from scprograms._validate import check_choice, check_int, listing, warn
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels, read_labels
+from scprograms._anndata.obs import find_replicates, read_names
+from scprograms._anndata.slots import read_usages, write_table
+from scprograms._core.validate import check_choice, check_int, listing, warn
 
 from ._tested_cells import Cells, cells_to_test, check_groups
 
@@ -54,10 +57,10 @@ def program_anova(
     ``"permutation"``
         The F of the groups, beside those of the strata, and how far the furthest group lies from the others (on ranks
         of the usages), against their values when labels are permuted among the cells of a stratum: free of
-        assumptions on the distribution (:func:`scprograms.stats.permutation_anova`). It still takes cells of a stratum
+        assumptions on the distribution (:func:`scprograms.perturbation.engine.permutation_anova`). It still takes cells of a stratum
         as exchangeable.
     ``"replicate"``
-        Guides or replicates as the unit, on ranks of the usages (:func:`scprograms.stats.replicate_anova`): a group
+        Guides or replicates as the unit, on ranks of the usages (:func:`scprograms.perturbation.engine.replicate_anova`): a group
         counts as different only where it differs by more than its guides do among themselves. p is the smaller one of
         that of F, times at most 1.5, and that of the group furthest from the others, times 3 or more, for which
         replicates are permuted: F alone is weak where one perturbation of many moves a program. To be preferred where
@@ -147,12 +150,12 @@ def program_anova(
     >>> scp.get.anova(adata, "perturbation")["n_replicates"].iloc[0]
     np.int64(27)
     """
-    usages = _store.read_usages(adata, key)
-    labels = _store.read_labels(adata, groupby)
+    usages = read_usages(adata, key)
+    labels = read_labels(adata, groupby)
     check_choice("method", method, METHODS)
     check_choice("statistic", statistic, STATISTICS)
-    names = {"covariates": _store_obs.read_names("covariates", covariates)}
-    names["strata"] = _store_obs.read_names("strata", strata)
+    names = {"covariates": read_names("covariates", covariates)}
+    names["strata"] = read_names("strata", strata)
     names["replicate"] = [] if replicate is None else [_one_name(replicate)]
     _check_arguments(adata, labels, method, names)
     n_permutations = check_int("n_permutations", n_permutations, at_least=1)
@@ -161,12 +164,12 @@ def program_anova(
     options = {"statistic": statistic, "random_state": random_state, "n_jobs": n_jobs}
     columns = _test(usages.to_numpy(), cells, method, n_permutations, options)
     table = pd.DataFrame(columns, index=usages.columns)
-    unused = _store_obs.find_replicates(adata, labels, used=cells.replicates)
+    unused = find_replicates(adata, labels, used=cells.replicates)
     table["method"], table["unused_replicates"] = method, ",".join(unused)
     if unused:
         _warn_about_replicates(groupby, key, unused, cells.replicates)
     adata = adata.copy() if copy else adata
-    _store.write_table(adata, key, _keys.ANOVA, table, groupby=groupby)
+    write_table(adata, key, slot_names.ANOVA, table, groupby=groupby)
     return adata if copy else None
 
 
@@ -174,31 +177,33 @@ def _test(
     values: np.ndarray, cells: Cells, method: str, n_permutations: int, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the columns of the table."""
-    from scprograms import stats
+    from scprograms._core.multiple_testing import benjamini_hochberg
+
+    from . import engine
 
     more: dict[str, Any] = {}
     test: Any
     if method == "anova" and cells.covariates is not None:
-        test = stats.covariate_anova(values, cells.codes, cells.covariates)
+        test = engine.covariate_anova(values, cells.codes, cells.covariates)
     elif method == "anova":
-        test = stats.one_way_anova(values, cells.codes)
+        test = engine.one_way_anova(values, cells.codes)
     elif method == "rank_anova":
-        test = stats.rank_anova(values, cells.codes, cells.covariates)
+        test = engine.rank_anova(values, cells.codes, cells.covariates)
     elif method == "permutation":
         options |= {
             "n_permutations": n_permutations,
             "stop_after": STOP_AFTER if n_permutations > FEW_PERMUTATIONS else None,
         }
-        test = stats.permutation_anova(values, cells.codes, strata=cells.strata, **options)
+        test = engine.permutation_anova(values, cells.codes, strata=cells.strata, **options)
         more["n_permutations"] = test.n_permutations
     elif cells.replicates is not None:
-        test = stats.replicate_anova(values, cells.codes, cells.replicates.codes, strata=cells.strata, **options)
+        test = engine.replicate_anova(values, cells.codes, cells.replicates.codes, strata=cells.strata, **options)
         more["n_replicates"] = test.n_replicates
     return {
         "F": test.F,
         "p": test.p,
         "log10_p": test.log10_p,
-        "q": stats.benjamini_hochberg(test.p),
+        "q": benjamini_hochberg(test.p),
         "eta_squared": test.eta_squared,
         "omega_squared": test.omega_squared,
         "df_between": test.df_between,
@@ -216,7 +221,7 @@ def _one_name(replicate: object) -> str:
     return replicate
 
 
-def _check_arguments(adata: AnnData, labels: _store.Labels, method: str, names: dict[str, list[str]]) -> None:
+def _check_arguments(adata: AnnData, labels: Labels, method: str, names: dict[str, list[str]]) -> None:
     """Raise where an argument does not belong to the method; say which method, or argument, to use."""
     rules: list[tuple[str, tuple[str, ...], str]] = [
         ("covariates", ("anova", "rank_anova"), "pass those that are categories as strata"),
@@ -230,13 +235,13 @@ def _check_arguments(adata: AnnData, labels: _store.Labels, method: str, names: 
             msg = f"{name}= ({given}) is not used by method={method!r}: use {allowed} with it"
             raise ValueError(msg + (f", or {instead}." if instead else "."))
     if method == "replicate" and not names["replicate"]:
-        found = _store_obs.find_replicates(adata, labels)
+        found = find_replicates(adata, labels)
         hint = f"There may serve: {listing(found)}." if found else "No column of adata.obs looks like one."
         msg = f"method='replicate' needs replicate=, the column of adata.obs with the guide or replicate. {hint}"
         raise ValueError(msg)
 
 
-def _warn_about_replicates(groupby: str, key: str, unused: list[str], used: _store.Labels | None) -> None:
+def _warn_about_replicates(groupby: str, key: str, unused: list[str], used: Labels | None) -> None:
     call = f"scp.tl.program_anova(adata, {groupby!r}, key={key!r}, method='replicate', replicate={unused[0]!r})"
     if used is None:
         why = "Cells of one guide or replicate are not independent of each other, so these p-values may be too small."

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _store_obs
-from scprograms._validate import check_choice, check_int, warn
-from scprograms.stats import benjamini_hochberg
-from scprograms.stats._calibration import effective_columns, inflation, inflation_interval
+from scprograms._anndata import slot_names
+from scprograms._anndata.obs import read_names
+from scprograms._anndata.slots import read_usages, write_table
+from scprograms._core.multiple_testing import benjamini_hochberg
+from scprograms._core.validate import check_choice, check_int, warn
 
 from ._calibration_cells import ControlCells, read_control_cells
 from ._calibration_splits import Splits, split_cells, split_guides
 from ._effects_tests import Comparison, Effects, Options, compare, n_permutations_of
+from .engine import effective_columns, inflation, inflation_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,7 +139,7 @@ def calibrate(
     (True, 0)
     """
     check_choice("method", method, ["auto", "replicate", "permutation"])
-    usages = _store.read_usages(adata, key)
+    usages = read_usages(adata, key)
     if method == "replicate" and replicate is None:
         msg = "method='replicate' needs replicates: pass replicate=, the column of adata.obs with the guides."
         raise ValueError(msg)
@@ -164,8 +166,8 @@ def calibrate(
         "method": "replicate" if by_replicate else "permutation",
         "control": str(control),
         "replicate": replicate or "",
-        "strata": ", ".join(_store_obs.read_names("strata", strata)),
-        "covariates": ", ".join(_store_obs.read_names("covariates", covariates)),
+        "strata": ", ".join(read_names("strata", strata)),
+        "covariates": ", ".join(read_names("covariates", covariates)),
         "n_splits": len(splits.drawn),
         "n_pseudo_perturbations": sum(len(split.members) for split in splits.drawn),
         "group_size": splits.group_size,
@@ -173,8 +175,8 @@ def calibrate(
         "n_cells": len(data.usages),
     }
     adata = adata.copy() if copy else adata
-    _store.write_table(adata, key, _keys.CALIBRATION, table, groupby=groupby)
-    _store.write_table(adata, key, _keys.CALIBRATION_SUMMARY, pd.DataFrame([summary], index=["0"]), groupby=groupby)
+    write_table(adata, key, slot_names.CALIBRATION, table, groupby=groupby)
+    write_table(adata, key, slot_names.CALIBRATION_SUMMARY, pd.DataFrame([summary], index=["0"]), groupby=groupby)
     return adata if copy else None
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import _store, _store_obs
-from scprograms._validate import listing, warn
+from scprograms._anndata.labels import check_level, read_labels
+from scprograms._anndata.obs import find_replicates, read_covariates, read_replicates, read_strata
+from scprograms._core.validate import listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -42,20 +43,20 @@ def read_control_cells(
     adata: AnnData, groupby: str, control: str, usages: NDArray, replicate: str | None, strata: Any, covariates: Any
 ) -> ControlCells:
     """Return the control cells, and how large perturbations are, in guides or in cells per stratum."""
-    labels = _store.read_labels(adata, groupby)
-    level = _store.check_level(labels, control, name="control")
+    labels = read_labels(adata, groupby)
+    level = check_level(labels, control, name="control")
     among = kept = labels.labelled
     strata_of, design, units = np.zeros(adata.n_obs, dtype=np.int64), None, None
     if strata is not None:
-        strata_of = _store_obs.read_strata(adata, strata, among=among)
+        strata_of = read_strata(adata, strata, among=among)
         kept = kept & (strata_of >= 0)
     if covariates is not None:
-        found = _store_obs.read_covariates(adata, covariates, among=among)
+        found = read_covariates(adata, covariates, among=among)
         kept, design = kept & found.complete, found.design
     if replicate is not None:
-        units = _store_obs.read_replicates(adata, replicate, labels, among=among)
+        units = read_replicates(adata, replicate, labels, among=among)
         kept = kept & units.labelled
-    elif columns := _store_obs.find_replicates(adata, labels):
+    elif columns := find_replicates(adata, labels):
         warn(
             f"{listing(columns)} of adata.obs may hold guides or replicates. Cells are split without them, so lambda "
             f"does not show whether guides differ among themselves: pass replicate={columns[0]!r}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._validate import check_int, warn
+from scprograms._core.validate import check_int, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

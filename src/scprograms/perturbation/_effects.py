@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from scprograms import _keys, _store, _store_obs
-from scprograms._store_guides import read_guides
-from scprograms._validate import check_choice, check_int
+from scprograms._anndata import slot_names
+from scprograms._anndata.obs import read_names
+from scprograms._anndata.slots import read_usages, write_table
+from scprograms._core.validate import check_choice, check_int
 
 from ._effects_design import effects_of_groups, effects_of_guides, read_leave_out
 from ._effects_tests import Options, n_permutations_of
+from .store import read_guides
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +168,7 @@ def perturbation_effects(
     """
     check_choice("versus", versus, ["control", "rest"])
     check_choice("method", method, ["auto", "replicate", "permutation"])
-    usages = _store.read_usages(adata, key)
+    usages = read_usages(adata, key)
     by_replicate = _by_replicate(method, replicate)
     _check_combination(groupby, control, versus, guide_key=guide_key, replicate=replicate)
     if target is not None and not drop_target:
@@ -199,8 +201,8 @@ def perturbation_effects(
         "versus": versus if guide_key is None else "rest",
         "control": control,
         "replicate": replicate,
-        "strata": ", ".join(_store_obs.read_names("strata", strata)) or None,
-        "covariates": ", ".join(_store_obs.read_names("covariates", covariates)) or None,
+        "strata": ", ".join(read_names("strata", strata)) or None,
+        "covariates": ", ".join(read_names("covariates", covariates)) or None,
         "n_permutations": None if by_replicate else n_permutations_of(options, len(table)),
         "drop_target": bool(drop_target),
         "guide_threshold": None if guide_key is None else float(guide_threshold),
@@ -209,8 +211,8 @@ def perturbation_effects(
     params = {name: value for name, value in params.items() if value is not None}
     adata = adata.copy() if copy else adata
     name = str(groupby if guide_key is None else guide_key)
-    _store.write_table(adata, key, _keys.EFFECTS, table, groupby=name)
-    _store.write_table(adata, key, _keys.EFFECTS_PARAMS, params, groupby=name)
+    write_table(adata, key, slot_names.EFFECTS, table, groupby=name)
+    write_table(adata, key, slot_names.EFFECTS_PARAMS, params, groupby=name)
     return adata if copy else None
 
 

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import _keys, _store, _store_obs
-from scprograms._validate import check_has_key, listing, warn
-from scprograms.factorization._leave_out import UsagesWithout
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels, check_level, read_labels
+from scprograms._anndata.matrix import read_gene_names, read_matrix
+from scprograms._anndata.obs import find_replicates, read_covariates, read_replicates, read_strata
+from scprograms._anndata.slots import read_fit, read_fitted_loadings, read_model
+from scprograms._core.validate import check_has_key, listing, warn
+from scprograms.programs.engine import UsagesWithout
 
 from ._effects_guides import carriers_of_targets, compare_carriers
 from ._effects_tests import Comparison, Effects, Options, compare, compare_without_targets
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms._store_guides import Guides
+    from .store import Guides
 
 logger = logging.getLogger("scprograms")
 
@@ -62,8 +66,8 @@ class LeaveOut:
 
 def read_leave_out(adata: AnnData, key: str, *, target: Targets, layer: str | None) -> LeaveOut:
     """Return what is needed to solve the usages of a factorization again without some genes."""
-    fit = _store.read_fit(adata, key)
-    params = fit.get(_keys.PARAMS, {})
+    fit = read_fit(adata, key)
+    params = fit.get(slot_names.PARAMS, {})
     if (loss := params.get("loss", "frobenius")) != "frobenius":
         msg = (
             f"drop_target=True solves usages by least squares, but the programs under key={key!r} were fitted with "
@@ -71,22 +75,22 @@ def read_leave_out(adata: AnnData, key: str, *, target: Targets, layer: str | No
         )
         raise ValueError(msg)
     hint = "It is the penalty of the fit, without which usages cannot be solved alike: factorize again."
-    check_has_key(fit, _keys.L1_PENALTY, where=f"adata.uns[{key!r}]", hint=hint)
+    check_has_key(fit, slot_names.L1_PENALTY, where=f"adata.uns[{key!r}]", hint=hint)
     if target is not None and not isinstance(target, str | Mapping):
         msg = f"target={target!r} is a {type(target).__name__}; pass a column of adata.obs or a mapping to genes."
         raise TypeError(msg)
-    fitted, used = _store.read_fitted_loadings(adata, key), _store.read_model(adata, key)
+    fitted, used = read_fitted_loadings(adata, key), read_model(adata, key)
     used = used[used["used"].to_numpy(dtype=bool)]
-    matrix = _store.read_matrix(adata, layer=params.get("layer") if layer is None else layer)
-    columns = np.flatnonzero(_store.read_model(adata, key)["used"].to_numpy(dtype=bool))
+    matrix = read_matrix(adata, layer=params.get("layer") if layer is None else layer)
+    columns = np.flatnonzero(read_model(adata, key)["used"].to_numpy(dtype=bool))
     solver = UsagesWithout(
         matrix if len(columns) == adata.n_vars else matrix[:, columns],
         fitted.to_numpy().T,
         **{name: used[name].to_numpy() for name in ("baseline", "center", "scale")},
-        penalty=float(fit[_keys.L1_PENALTY]),
+        penalty=float(fit[slot_names.L1_PENALTY]),
     )
     names = {str(name): i for i, name in enumerate(fitted.index)}
-    return LeaveOut(solver, names, set(_store.read_gene_names(adata)), target)
+    return LeaveOut(solver, names, set(read_gene_names(adata)), target)
 
 
 def _targets(adata: AnnData, target: Targets, names: list[str], cells_of: list[NDArray]) -> list[list[str]]:
@@ -100,7 +104,7 @@ def _targets(adata: AnnData, target: Targets, names: list[str], cells_of: list[N
         if unknown := [name for name in plain if name not in names]:
             warn(f"target names {listing(unknown, at_most=5)}, which is no perturbation here.")
         return [plain.get(name, []) for name in names]
-    labels = _store.read_labels(adata, target)
+    labels = read_labels(adata, target)
     found = []
     for name, cells in zip(names, cells_of, strict=True):
         codes = np.unique(labels.codes[cells])
@@ -129,8 +133,8 @@ def effects_of_groups(
     leave_out: LeaveOut | None,
 ) -> tuple[Effects, list[str], list[int]]:
     """Compare the groups of a column; return effects, the names of all groups, and those that get rows."""
-    labels = _store.read_labels(adata, groupby)
-    level = None if control is None else _store.check_level(labels, control, name="control")
+    labels = read_labels(adata, groupby)
+    level = None if control is None else check_level(labels, control, name="control")
     if len(labels.names) < 2:
         msg = (
             f"adata.obs[{groupby!r}] has a single group, {listing(labels.names)}: there is nothing to compare it with. "
@@ -144,10 +148,10 @@ def effects_of_groups(
     design = _design(adata, among, strata=strata, covariates=covariates)
     replicates = None
     if replicate is not None:
-        units = _store_obs.read_replicates(adata, replicate, labels, among=among)
+        units = read_replicates(adata, replicate, labels, among=among)
         design["kept"] &= units.labelled
         replicates = np.maximum(units.codes, 0)
-    elif found := _store_obs.find_replicates(adata, labels):
+    elif found := find_replicates(adata, labels):
         warn(
             f"{listing(found)} of adata.obs may hold guides or replicates, and cells are taken as independent: where "
             f"guides differ among themselves the p-values are far too small. Pass replicate={found[0]!r}."
@@ -203,17 +207,17 @@ def _design(adata: AnnData, among: NDArray, *, strata: Any, covariates: Any) -> 
     """Return the mask of the cells of which all is known, their strata and covariates."""
     design: dict[str, Any] = {"kept": among.copy(), "strata": None, "covariates": None}
     if strata is not None:
-        codes = _store_obs.read_strata(adata, strata, among=among)
+        codes = read_strata(adata, strata, among=among)
         design["kept"] &= codes >= 0
         design["strata"] = np.maximum(codes, 0)
     if covariates is not None:
-        found = _store_obs.read_covariates(adata, covariates, among=among)
+        found = read_covariates(adata, covariates, among=among)
         design["kept"] &= found.complete
         design["covariates"] = found.design
     return design
 
 
-def _warn_about_sizes(labels: _store.Labels, codes: NDArray, level: int | None, rows: list[int]) -> None:
+def _warn_about_sizes(labels: Labels, codes: NDArray, level: int | None, rows: list[int]) -> None:
     n_cells = np.bincount(codes[codes >= 0], minlength=len(labels.names))
     if level is not None and n_cells[level] == 0:
         msg = f"No control cell ({labels.names[level]!r}) has everything known that the comparison needs."

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms.stats import replicate_contrasts
-
 from ._effects_tests import Comparison, Effects, Options, compare, without_covariates, without_genes
+from .engine import replicate_contrasts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scprograms._store_guides import Guides
-    from scprograms.factorization._leave_out import UsagesWithout
+    from scprograms.programs.engine import UsagesWithout
+
+    from .store import Guides
 
 GUIDE_BINS = 50
 """Most bins of the number of guides that a cell carries."""

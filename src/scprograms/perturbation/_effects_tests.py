@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scprograms.stats import benjamini_hochberg, group_effect_sizes, permutation_contrasts, replicate_contrasts
+from scprograms._core.multiple_testing import benjamini_hochberg
+
+from .engine import group_effect_sizes, permutation_contrasts, replicate_contrasts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scprograms.factorization._leave_out import UsagesWithout
+    from scprograms.programs.engine import UsagesWithout
 
 STOP_AFTER = 20
 """Permutations of a comparison end once so many were at least as extreme: its p is then known well enough."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _store, _store_obs
-from scprograms._validate import listing, warn
+from scprograms._anndata.labels import Labels
+from scprograms._anndata.obs import Covariates, read_covariates, read_replicates, read_strata
+from scprograms._core.validate import listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -21,21 +22,21 @@ class Cells:
     codes: np.ndarray
     covariates: np.ndarray | None
     strata: np.ndarray | None
-    replicates: _store.Labels | None
+    replicates: Labels | None
 
 
-def cells_to_test(adata: AnnData, labels: _store.Labels, names: dict[str, list[str]], *, drop_single: bool) -> Cells:
+def cells_to_test(adata: AnnData, labels: Labels, names: dict[str, list[str]], *, drop_single: bool) -> Cells:
     """Read what goes with the groups, and leave out the cells of which something is unknown."""
     codes = labels.codes.copy()
     covariates = strata = replicates = None
     if names["covariates"]:
-        covariates = _store_obs.read_covariates(adata, names["covariates"], among=labels.labelled)
+        covariates = read_covariates(adata, names["covariates"], among=labels.labelled)
         codes[~covariates.complete] = -1
     if names["strata"]:
-        strata = _store_obs.read_strata(adata, names["strata"], among=labels.labelled)
+        strata = read_strata(adata, names["strata"], among=labels.labelled)
         codes[strata < 0] = -1
     if names["replicate"]:
-        replicates = _store_obs.read_replicates(adata, names["replicate"][0], labels, among=labels.labelled)
+        replicates = read_replicates(adata, names["replicate"][0], labels, among=labels.labelled)
         codes[~replicates.labelled] = -1
     if drop_single:
         codes = _without_single_cells(codes, labels)
@@ -51,7 +52,7 @@ def cells_to_test(adata: AnnData, labels: _store.Labels, names: dict[str, list[s
     return Cells(codes, None if covariates is None else covariates.design, strata, replicates)
 
 
-def check_groups(labels: _store.Labels) -> None:
+def check_groups(labels: Labels) -> None:
     if len(labels.names) < 2:
         msg = (
             f"adata.obs[{labels.key!r}] has a single group, {listing(labels.names)}: a comparison needs at least two. "
@@ -66,7 +67,7 @@ def check_groups(labels: _store.Labels) -> None:
         raise ValueError(msg)
 
 
-def _without_single_cells(codes: np.ndarray, labels: _store.Labels) -> np.ndarray:
+def _without_single_cells(codes: np.ndarray, labels: Labels) -> np.ndarray:
     single = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels.names)) == 1)
     if len(single):
         names = listing(labels.names[code] for code in single)
@@ -74,8 +75,8 @@ def _without_single_cells(codes: np.ndarray, labels: _store.Labels) -> np.ndarra
     return np.where(np.isin(codes, single), -1, codes)
 
 
-def _check_estimable(codes: np.ndarray, covariates: _store_obs.Covariates, groupby: str) -> None:
-    from scprograms.stats import aliased_columns
+def _check_estimable(codes: np.ndarray, covariates: Covariates, groupby: str) -> None:
+    from .engine import aliased_columns
 
     aliased = aliased_columns(codes, covariates.design)
     if aliased.any():
@@ -97,7 +98,7 @@ def _check_strata(codes: np.ndarray, strata: np.ndarray, groupby: str, names: li
         raise ValueError(msg)
 
 
-def _check_replicates(codes: np.ndarray, replicates: _store.Labels, labels: _store.Labels) -> None:
+def _check_replicates(codes: np.ndarray, replicates: Labels, labels: Labels) -> None:
     n_replicates = len(np.unique(replicates.codes[codes >= 0]))
     if n_replicates <= len(np.unique(codes[codes >= 0])):
         msg = (

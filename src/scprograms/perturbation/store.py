@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ._store import check_adata
-from ._validate import check_has_key, check_real, check_values, listing, warn
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import check_has_key, check_real, check_values, listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -9,45 +9,46 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms._store_lazy import chunks_of, is_lazy
-from scprograms._validate import listing
+from scprograms._anndata.lazy import chunks_of, is_lazy
+from scprograms._core.validate import listing
 
 from ._journal import InputError, one_line
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from ._settings import Settings
 
     from anndata import AnnData
 
 
 @contextlib.contextmanager
-def worker_threads(options: Namespace) -> Iterator[None]:
+def worker_threads(settings: Settings) -> Iterator[None]:
     """Let dask use as many threads as were asked for."""
-    if not options.lazy:
+    if not settings.lazy:
         yield
         return
     try:
         import dask
         import dask.array
     except ImportError as error:
-        msg = "--lazy needs dask: pip install 'scprograms[dask]'."
+        msg = f"{settings.spelled('lazy')} needs dask: pip install 'scprograms[dask]'."
         raise InputError(msg) from error
-    with dask.config.set(scheduler="threads", num_workers=options.n_jobs):
+    with dask.config.set(scheduler="threads", num_workers=settings.n_jobs):
         yield
 
 
-def open_screen(path: Path, layer: str | None) -> AnnData:
+def open_screen(path: Path, settings: Settings) -> AnnData:
     """Return the tables of a file or store in memory, with X, or a layer in its place, as a dask array.
 
     Embeddings and other layers stay where they are.
     """
     import anndata
 
+    layer = settings.layer
     with _opened(path) as root:
         tables = {name: anndata.io.read_elem(root[name]) for name in ("obs", "var", "uns", "varm") if name in root}
         layers = list(root["layers"]) if "layers" in root else []
         if layer is not None and layer not in layers:
-            msg = f"--layer={layer!r} is no layer. There: {listing(layers)}."
+            msg = f"{settings.given('layer')} is no layer. There: {listing(layers)}."
             raise InputError(msg)
         where = "X" if layer is None else f"layers/{layer}"
         matrix = None
@@ -55,7 +56,7 @@ def open_screen(path: Path, layer: str | None) -> AnnData:
             if kind == "csc_matrix":
                 msg = (
                     f"{path.name} holds {where} by column (CSC), so no chunk of cells can be read: write it as CSR "
-                    "once, or leave --lazy out."
+                    f"once, or leave {settings.spelled('lazy')} out."
                 )
                 raise InputError(msg)
             matrix = chunks_of(root[where]).map_blocks(_without_stored_zeros)

@@ -8,30 +8,30 @@ import numpy as np
 import pandas as pd
 
 from scprograms import get
-from scprograms._validate import listing
-from scprograms.report._format import plural
+from scprograms._core.validate import listing
+from scprograms.report.formats import plural
 
 from ._journal import InputError, Journal, explained
 from ._lazy import describe, n_not_zero
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from ._settings import Settings
 
     from anndata import AnnData
 
 
-def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_counts: bool) -> AnnData:
+def quality_control(adata: AnnData, settings: Settings, journal: Journal, *, is_counts: bool) -> AnnData:
     """Describe the cells, and keep those cells and genes that pass the filters."""
     import scanpy as sc
 
-    if options.subset_obs is not None:
-        keep = _as_boolean(adata.obs[options.subset_obs], options.subset_obs)
-        adata = _kept(adata, keep, f"cells where {options.subset_obs} is true", journal)
-    prefixes = (options.mito_prefix,) if options.mito_prefix else ("MT-", "mt-")
+    if settings.subset_obs is not None:
+        keep = _as_boolean(adata.obs[settings.subset_obs], settings)
+        adata = _kept(adata, keep, f"cells where {settings.subset_obs} is true", journal)
+    prefixes = (settings.mito_prefix,) if settings.mito_prefix else ("MT-", "mt-")
     adata.var["mt"] = adata.var_names.str.startswith(prefixes)
     n_mito = int(adata.var["mt"].sum())
     if is_counts:
-        if options.lazy:
+        if settings.lazy:
             describe(adata)
         else:
             sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
@@ -50,21 +50,21 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
             f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial "
             "share are not known, because the matrix holds no counts."
         )
-        if options.min_counts is not None or options.max_mito is not None:
+        if settings.min_counts is not None or settings.max_mito is not None:
             msg = (
-                "--min-counts and --max-mito need raw counts, which the matrix does not hold. Name a --layer that does."
+                f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the matrix does not hold. Name a {settings.spelled('layer')} that does."
             )
             raise InputError(msg)
-    if options.max_mito is not None and not n_mito:
-        msg = f"--max-mito: no gene starts with {' or '.join(prefixes)}. Name the right --mito-prefix, or leave it out."
+    if settings.max_mito is not None and not n_mito:
+        msg = f"{settings.spelled('max_mito')}: no gene starts with {' or '.join(prefixes)}. Name the right {settings.spelled('mito_prefix')}, or leave it out."
         raise InputError(msg)
     filters = [(n_genes > 0, "cells with any expression")]
-    if options.min_counts is not None:
-        filters.append((adata.obs["total_counts"] >= options.min_counts, f"cells with {options.min_counts:g} counts"))
-    if options.min_genes is not None:
-        filters.append((n_genes >= options.min_genes, f"cells with {options.min_genes} genes"))
-    if options.max_mito is not None:
-        filters.append((adata.obs["pct_counts_mt"] <= options.max_mito, f"cells up to {options.max_mito:g} % "
+    if settings.min_counts is not None:
+        filters.append((adata.obs["total_counts"] >= settings.min_counts, f"cells with {settings.min_counts:g} counts"))
+    if settings.min_genes is not None:
+        filters.append((n_genes >= settings.min_genes, f"cells with {settings.min_genes} genes"))
+    if settings.max_mito is not None:
+        filters.append((adata.obs["pct_counts_mt"] <= settings.max_mito, f"cells up to {settings.max_mito:g} % "
                         "mitochondrial counts"))  # fmt: skip
     keep = np.ones(adata.n_obs, dtype=bool)
     for mask, what in filters:
@@ -74,15 +74,15 @@ def quality_control(adata: AnnData, options: Namespace, journal: Journal, *, is_
         keep &= mask
     if not keep.all():
         adata = _kept(adata, keep, "cells that pass the filters", journal)
-    seen = n_not_zero(adata.X, axis=0) >= options.min_cells
+    seen = n_not_zero(adata.X, axis=0) >= settings.min_cells
     if not seen.any():
-        msg = f"No gene is seen in {plural(options.min_cells, 'cell')}: lower --min-cells."
+        msg = f"No gene is seen in {plural(settings.min_cells, 'cell')}: lower {settings.spelled('min_cells')}."
         raise InputError(msg)
     if not seen.all():
         adata = adata[:, seen].copy()
-        what = "never seen" if options.min_cells == 1 else f"seen in fewer than {options.min_cells} cells"
+        what = "never seen" if settings.min_cells == 1 else f"seen in fewer than {settings.min_cells} cells"
         journal.say(f"Removed {plural(int((~seen).sum()), 'gene')} {what}; {adata.n_vars:,} are left.")
-    check_control(adata, options, after=" after the filters")
+    check_control(adata, settings, after=" after the filters")
     return adata
 
 
@@ -95,26 +95,26 @@ def _kept(adata: AnnData, keep: np.ndarray, what: str, journal: Journal) -> AnnD
     return adata[keep].copy()
 
 
-def _as_boolean(column: pd.Series, name: str) -> np.ndarray:
+def _as_boolean(column: pd.Series, settings: Settings) -> np.ndarray:
     words = column.astype(str).str.lower()
     known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "nan": False}
     unknown = sorted(set(words) - set(known))
     if unknown:
-        msg = f"--subset-obs={name!r} is not true or false everywhere; it holds {listing(unknown, at_most=4)}."
+        msg = f"{settings.given('subset_obs')} is not true or false everywhere; it holds {listing(unknown, at_most=4)}."
         raise InputError(msg)
     return words.map(known).to_numpy(dtype=bool)
 
 
-def check_control(adata: AnnData, options: Namespace, *, after: str = "") -> None:
+def check_control(adata: AnnData, settings: Settings, *, after: str = "") -> None:
     """Raise unless there are control cells, where a control is named, and something to compare with."""
     with explained():
-        groups = get.labels(adata, options.groupby).cat.categories
-    if options.control is None and options.center == "control":
-        msg = "--center control needs --control, the level of the control cells."
+        groups = get.labels(adata, settings.groupby).cat.categories
+    if settings.control is None and settings.center == "control":
+        msg = f"{settings.given('center')} needs {settings.spelled('control')}, the level of the control cells."
         raise InputError(msg)
-    if options.control is not None and options.control not in groups:
-        msg = f"--control={options.control!r} is no level of {options.groupby!r}{after}. There: {listing(groups)}."
+    if settings.control is not None and settings.control not in groups:
+        msg = f"{settings.given('control')} is no level of {settings.groupby!r}{after}. There: {listing(groups)}."
         raise InputError(msg)
     if len(groups) < 2:
-        msg = f"{options.groupby!r} has no level but {groups[0]!r}{after}: there is nothing to compare."
+        msg = f"{settings.groupby!r} has no level but {groups[0]!r}{after}: there is nothing to compare."
         raise InputError(msg)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from scprograms import _store_lazy, _validate
-from scprograms._files import atomic_path
+from scprograms._anndata.lazy import is_lazy
+from scprograms._core.files import atomic_path
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import warn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,12 +30,12 @@ FORMAT = 1
 """Part of the hash. Raise it whenever the same data and arguments give other runs than before."""
 
 
-def digest(matrix: _validate.Matrix, options: dict[str, Any]) -> str:
+def digest(matrix: Matrix, options: dict[str, Any]) -> str:
     """Return a hash of every value of a matrix, its shape, type and format, and of some arguments.
 
     A dask array is read once: the hash is that of its chunks' hashes.
     """
-    if _store_lazy.is_lazy(matrix):
+    if is_lazy(matrix):
         import dask
 
         hashed = dask.delayed(digest, pure=False, traverse=False)
@@ -68,7 +70,7 @@ class Checkpoint:
     def open(
         cls,
         folder: str | os.PathLike[str],
-        matrix: _validate.Matrix,
+        matrix: Matrix,
         *,
         random_state: object,
         n_programs: int,
@@ -93,7 +95,7 @@ class Checkpoint:
         opened = cls(path, digest(matrix, options), (n_programs, matrix.shape[1]))
         own, all_runs = (len(list(path.glob(f"run_{name}_*.npz"))) for name in (opened.digest, "*"))
         if all_runs > own:
-            _validate.warn(
+            warn(
                 f"checkpoint={str(folder)!r} holds {all_runs - own} runs of other data or arguments: they are not used."
             )
         if own:
@@ -121,9 +123,9 @@ class Checkpoint:
             with np.load(path, allow_pickle=False) as kept:  # the archive holds a checksum, which reading compares
                 loadings = kept["loadings"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            _validate.warn(f"{path} is damaged ({error}): the run is computed again.")
+            warn(f"{path} is damaged ({error}): the run is computed again.")
             return None
         if loadings.shape != self.shape or not np.isfinite(loadings).all():
-            _validate.warn(f"{path} holds no loadings of shape {self.shape}: the run is computed again.")
+            warn(f"{path} holds no loadings of shape {self.shape}: the run is computed again.")
             return None
         return loadings

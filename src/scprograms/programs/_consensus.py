@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _validate
-from scprograms.factorization import consensus_programs, pooled_similarity
+from scprograms._anndata import slot_names
+from scprograms._core.validate import check_choice, check_int, check_name, check_real
 
 from ._checkpoint import Checkpoint
 from ._factorization import check_non_negative, plain_params, read_screen, write_programs
+from .engine import consensus_programs, pooled_similarity
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms.factorization import Consensus
+    from .engine import Consensus
 
 METHODS = ("semi_nmf", "nmf", "onmf")
 GROUPINGS = ("align", "kmeans")
@@ -152,17 +153,15 @@ def consensus(
     >>> bool((adata.uns["semi_nmf_consensus"]["programs"]["stability"] > 0.8).all())
     True
     """
-    n_programs = _validate.check_int("n_programs", n_programs, at_least=1)
-    n_runs = _validate.check_int("n_runs", n_runs, at_least=2)
-    _validate.check_choice("method", method, METHODS)
-    _validate.check_choice("grouping", grouping, GROUPINGS)
-    _validate.check_choice("init", init, INITS)
+    n_programs = check_int("n_programs", n_programs, at_least=1)
+    n_runs = check_int("n_runs", n_runs, at_least=2)
+    check_choice("method", method, METHODS)
+    check_choice("grouping", grouping, GROUPINGS)
+    check_choice("init", init, INITS)
     subsample = _check_share(subsample)
     if density_threshold is not None:
-        density_threshold = _validate.check_real(
-            "density_threshold", density_threshold, at_least=0, at_most=LARGEST_DENSITY
-        )
-    key = _validate.check_name("key_added", f"{method}_consensus" if key_added is None else key_added)
+        density_threshold = check_real("density_threshold", density_threshold, at_least=0, at_most=LARGEST_DENSITY)
+    key = check_name("key_added", f"{method}_consensus" if key_added is None else key_added)
     screen = read_screen(adata, n_programs, layer=layer, mask_var=mask_var)
     if method != "semi_nmf" or init == "nmf":
         what = {"semi_nmf": "init='nmf'", "nmf": "NMF", "onmf": "orthogonal NMF"}[method]
@@ -209,12 +208,12 @@ def consensus(
         params=params,
         copy=copy,
         stability=found.stability,
-        entries={_keys.CONSENSUS: _tables(found)},
+        entries={slot_names.CONSENSUS: _tables(found)},
     )
 
 
 def _check_share(subsample: float) -> float:
-    share = _validate.check_real("subsample", subsample, at_least=0, at_most=1)
+    share = check_real("subsample", subsample, at_least=0, at_most=1)
     if share == 0:
         msg = "subsample=0 draws no cell; pass a share above 0 and up to 1."
         raise ValueError(msg)
@@ -223,14 +222,14 @@ def _check_share(subsample: float) -> float:
 
 def _tables(found: Consensus) -> dict[str, pd.DataFrame | NDArray]:
     """Return what is kept of the runs, in forms that can be written to disk."""
-    names = np.array(_keys.program_names(found.cosines.shape[1]), dtype=object)
+    names = np.array(slot_names.program_names(found.cosines.shape[1]), dtype=object)
     similarity, runs, programs = pooled_similarity(found, at_most=AT_MOST_SHOWN)
     return {
-        _keys.CONSENSUS_COSINES: pd.DataFrame(
+        slot_names.CONSENSUS_COSINES: pd.DataFrame(
             found.cosines, index=[str(i) for i in range(len(found.cosines))], columns=names
         ),
-        _keys.CONSENSUS_SIMILARITY: similarity.astype(np.float32),
-        _keys.CONSENSUS_MEMBERS: pd.DataFrame(
+        slot_names.CONSENSUS_SIMILARITY: similarity.astype(np.float32),
+        slot_names.CONSENSUS_MEMBERS: pd.DataFrame(
             {"run": runs, "program": names[programs]}, index=[str(i) for i in range(len(runs))]
         ),
     }

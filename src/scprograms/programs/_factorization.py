@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms import _keys, _store, _store_lazy, _validate
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import read_control_mask
+from scprograms._anndata.lazy import is_lazy, read_matrix, warn_about_counts_in_head
+from scprograms._anndata.matrix import check_adata, read_gene_mask
+from scprograms._anndata.slots import Factorization, write_factorization
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import empty_rows, warn, warn_about_counts
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms.factorization import ProgramEstimator
+    from .engine import ProgramEstimator
 
 logger = logging.getLogger("scprograms")
 
@@ -26,11 +32,11 @@ logger = logging.getLogger("scprograms")
 class Screen:
     """The matrix to factorize, and the mask of the genes that enter the fit; None means all."""
 
-    matrix: _validate.Matrix
+    matrix: Matrix
     used: NDArray | None
 
     @property
-    def fitted(self) -> _validate.Matrix:
+    def fitted(self) -> Matrix:
         """The genes that enter the fit."""
         return self.matrix if self.used is None else self.matrix[:, np.flatnonzero(self.used)]
 
@@ -48,7 +54,7 @@ def read_screen(
     More programs than directions are an error with ``at_most_rank``, and else worth a warning.
     """
     matrix = read_expression(adata, layer=layer, n_programs=n_programs)
-    used = _store.read_gene_mask(adata, mask_var)
+    used = read_gene_mask(adata, mask_var)
     shape = (adata.n_obs, adata.n_vars if used is None else int(used.sum()))
     if at_most_rank and n_programs > min(shape):
         msg = (
@@ -65,7 +71,7 @@ def check_non_negative(screen: Screen, *, layer: str | None, method: str) -> Non
 
     Of a dask array the fit itself does so, when it has read the values.
     """
-    if _store_lazy.is_lazy(screen.matrix):
+    if is_lazy(screen.matrix):
         return
     values = screen.matrix.data if sparse.issparse(screen.matrix) else screen.matrix
     if values.min(initial=0) < 0:
@@ -77,20 +83,20 @@ def check_non_negative(screen: Screen, *, layer: str | None, method: str) -> Non
         raise ValueError(msg)
 
 
-def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None = None) -> _validate.Matrix:
+def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None = None) -> Matrix:
     """Return the matrix to factorize into so many programs, if any, after a look at whether it can be meant."""
-    _store.check_adata(adata)
-    matrix = _store_lazy.read_matrix(adata, layer=layer)
+    check_adata(adata)
+    matrix = read_matrix(adata, layer=layer)
     if n_programs is not None:
         _check_memory(adata, n_programs)
     where = "adata.X" if layer is None else f"adata.layers[{layer!r}]"
-    if _store_lazy.is_lazy(matrix):
-        _store_lazy.warn_about_counts_in_head(matrix, where)
+    if is_lazy(matrix):
+        warn_about_counts_in_head(matrix, where)
         return matrix
-    _validate.warn_about_counts(matrix, where)
-    n_empty = int(_validate.empty_rows(matrix).sum())
+    warn_about_counts(matrix, where)
+    n_empty = int(empty_rows(matrix).sum())
     if n_empty:
-        _validate.warn(
+        warn(
             f"{n_empty} of {adata.n_obs} cells have no expression at all; without a baseline their usages are 0. "
             "Remove them with sc.pp.filter_cells(adata, min_genes=1)."
         )
@@ -100,7 +106,7 @@ def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None
 def read_control(adata: AnnData, *, center: object, control: object) -> NDArray | None:
     """Return the mask of the control cells, where ``center`` asks for it."""
     if center == "control":
-        return _store.read_control_mask(adata, control)
+        return read_control_mask(adata, control)
     if control is not None:
         msg = f"control={control!r} has no effect with center={center!r}: pass center='control', or leave it out."
         raise ValueError(msg)
@@ -110,7 +116,7 @@ def read_control(adata: AnnData, *, center: object, control: object) -> NDArray 
 def warn_about_rank(n_programs: int, shape: tuple[int, int]) -> None:
     """Warn if there are more programs than the matrix that enters the fit has directions."""
     if n_programs > min(shape):
-        _validate.warn(
+        warn(
             f"n_programs={n_programs} exceeds the {min(shape)} directions of the {shape[0]} x {shape[1]} matrix that "
             "enters the fit: programs beyond them mean nothing. Choose fewer."
         )
@@ -129,7 +135,7 @@ def _check_memory(adata: AnnData, n_programs: int) -> None:
 
 
 def loadings_of_all_genes(
-    model: ProgramEstimator, matrix: _validate.Matrix, W: NDArray, *, used: NDArray | None, control: NDArray | None
+    model: ProgramEstimator, matrix: Matrix, W: NDArray, *, used: NDArray | None, control: NDArray | None
 ) -> dict[str, NDArray]:
     """Return loadings and model of the genes that entered the fit, and by least squares those of the others."""
     genes = {
@@ -150,9 +156,9 @@ def loadings_of_all_genes(
 
 def as_factorization(
     model: ProgramEstimator, W: NDArray, genes: dict[str, NDArray], *, used: NDArray | None, params: dict[str, Any]
-) -> _store.Factorization:
+) -> Factorization:
     """Put together what a fitted estimator leaves in an AnnData; ``genes`` are loadings and model of all genes."""
-    names = _keys.program_names(W.shape[1])
+    names = slot_names.program_names(W.shape[1])
     programs = pd.DataFrame(
         {
             "variance_explained": model.variance_explained_,
@@ -173,16 +179,16 @@ def as_factorization(
     table = pd.DataFrame({column: genes[column] for column in ("baseline", "center", "scale")})
     table["used"] = True if used is None else used
     fit = {
-        _keys.PARAMS: {name: value for name, value in params.items() if value is not None},
-        _keys.HISTORY: history,
-        _keys.ERROR: model.error_,
-        _keys.ERROR_BOUND: model.error_bound_,
-        _keys.ERROR_RATIO: model.error_ratio_,
-        _keys.L1_PENALTY: float(model.l1_penalty_),
-        _keys.N_ITER: model.n_iter_,
-        _keys.CONVERGED: model.converged_,
+        slot_names.PARAMS: {name: value for name, value in params.items() if value is not None},
+        slot_names.HISTORY: history,
+        slot_names.ERROR: model.error_,
+        slot_names.ERROR_BOUND: model.error_bound_,
+        slot_names.ERROR_RATIO: model.error_ratio_,
+        slot_names.L1_PENALTY: float(model.l1_penalty_),
+        slot_names.N_ITER: model.n_iter_,
+        slot_names.CONVERGED: model.converged_,
     }
-    return _store.Factorization(
+    return Factorization(
         usages=W,
         loadings=genes["loadings"],
         model=table,
@@ -214,7 +220,7 @@ def write_programs(
     if stability is not None:
         result.programs["stability"] = stability
     adata = adata.copy() if copy else adata
-    _store.write_factorization(adata, key, replace(result, fit={**result.fit, **(entries or {})}))
+    write_factorization(adata, key, replace(result, fit={**result.fit, **(entries or {})}))
     logger.info(
         "%s: %d programs, error %.4f times the bound after %d sweeps.",
         params["method"],

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from scprograms import _store
-from scprograms._validate import check_int
-from scprograms.stats import match_rows
+from scprograms._anndata.slots import read_shared_loadings
+from scprograms._core.matching import match_rows
+from scprograms._core.validate import check_int
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -79,7 +79,7 @@ def match_programs(
     True
     """
     n_genes = check_int("n_genes", n_genes, at_least=1)
-    A, B = _store.read_shared_loadings(a, b, key=key, key_b=key_b)
+    A, B = read_shared_loadings(a, b, key=key, key_b=key_b)
     found = match_rows(A.to_numpy().T, B.to_numpy().T, n_top=n_genes)
     left_a = np.setdiff1d(np.arange(A.shape[1]), found.rows_a)
     left_b = np.setdiff1d(np.arange(B.shape[1]), found.rows_b)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scprograms import _validate
-from scprograms.factorization import NMF
+from scprograms._core.validate import check_int, check_name
 
 from ._factorization import check_non_negative, plain_params, read_screen, write_programs
+from .engine import NMF
 
 if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms.factorization import Init
+    from .engine import Init
 
 
 def nmf(
@@ -107,7 +107,7 @@ def nmf(
     See Also
     --------
     scprograms.tl.semi_nmf : signed loadings, any matrix, and an error next to the least possible one.
-    scprograms.factorization.NMF : the estimator behind it.
+    scprograms.programs.engine.NMF : the estimator behind it.
 
     References
     ----------
@@ -127,8 +127,8 @@ def nmf(
     >>> bool((adata.varm["nmf_loadings"] >= 0).all())
     True
     """
-    n_programs = _validate.check_int("n_programs", n_programs, at_least=1)
-    key = _validate.check_name("key_added", key_added)
+    n_programs = check_int("n_programs", n_programs, at_least=1)
+    key = check_name("key_added", key_added)
     screen = read_screen(adata, n_programs, layer=layer, mask_var=mask_var)
     check_non_negative(screen, layer=layer, method="NMF")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scprograms import _validate
-from scprograms.factorization import OrthogonalNMF
+from scprograms._core.validate import check_int, check_name
 
 from ._factorization import check_non_negative, plain_params, read_screen, write_programs
+from .engine import OrthogonalNMF
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ def onmf(
     See Also
     --------
     scprograms.tl.nmf : programs that may share genes.
-    scprograms.factorization.OrthogonalNMF : the estimator behind it.
+    scprograms.programs.engine.OrthogonalNMF : the estimator behind it.
 
     References
     ----------
@@ -126,8 +126,8 @@ def onmf(
     >>> adata.var["onmf_program"].cat.categories[-1]
     'unassigned'
     """
-    n_programs = _validate.check_int("n_programs", n_programs, at_least=1)
-    key = _validate.check_name("key_added", key_added)
+    n_programs = check_int("n_programs", n_programs, at_least=1)
+    key = check_name("key_added", key_added)
     screen = read_screen(adata, n_programs, layer=layer, mask_var=mask_var, at_most_rank=True)
     check_non_negative(screen, layer=layer, method="orthogonal NMF")
 

@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _validate
-from scprograms.factorization import project_usages
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import check_adata, read_gene_names
+from scprograms._anndata.slots import (
+    MODEL_COLUMNS,
+    Factorization,
+    read_fit,
+    read_fitted_loadings,
+    read_loadings,
+    read_model,
+    write_factorization,
+)
+from scprograms._core.validate import case_hint, check_has_key, check_name, listing, warn
 
 from ._factorization import read_expression
+from .engine import project_usages
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms.factorization import Projection
+    from .engine import Projection
 
 logger = logging.getLogger("scprograms")
 
@@ -98,7 +109,7 @@ def project(
     See Also
     --------
     scprograms.tl.match_programs : compare programs that were learned in both data sets.
-    scprograms.factorization.project_usages : the same on arrays.
+    scprograms.programs.engine.project_usages : the same on arrays.
 
     Examples
     --------
@@ -114,17 +125,17 @@ def project(
     (200, 6)
     >>> scp.tl.program_anova(new, "perturbation")
     """
-    key_added = _validate.check_name("key_added", key if key_added is None else key_added)
-    _store.check_adata(adata)
-    fitted = _store.read_fitted_loadings(reference, key, name="reference")
-    fit = _store.read_fit(reference, key)
+    key_added = check_name("key_added", key if key_added is None else key_added)
+    check_adata(adata)
+    fitted = read_fitted_loadings(reference, key, name="reference")
+    fit = read_fit(reference, key)
     penalty = _penalty(fit, key)
     genes = _align(adata, reference, key)
     coverage = _coverage(fitted, genes.loadings[genes.used])
     matrix = read_expression(adata, layer=layer)
 
     used = genes.model["used"].to_numpy()
-    fit_params = fit.get(_keys.PARAMS, {})
+    fit_params = fit.get(slot_names.PARAMS, {})
     found = project_usages(
         matrix if used.all() else matrix[:, np.flatnonzero(used)],
         genes.loadings[used].T,
@@ -137,14 +148,14 @@ def project(
     n_used = int(used.sum())
     params = {name: value for name, value in fit_params.items() if name not in ("layer", "mask_var")}
     params |= {"layer": layer} if layer is not None else {}
-    params |= {_keys.PROJECTED_FROM: key, "n_genes_used": n_used, "n_genes_missing": len(fitted) - n_used}
+    params |= {slot_names.PROJECTED_FROM: key, "n_genes_used": n_used, "n_genes_missing": len(fitted) - n_used}
     programs = _describe(found, fit, coverage)
-    entry = {_keys.PARAMS: params, _keys.ERROR: found.error, _keys.L1_PENALTY: penalty}
+    entry = {slot_names.PARAMS: params, slot_names.ERROR: found.error, slot_names.L1_PENALTY: penalty}
     adata = adata.copy() if copy else adata
-    result = _store.Factorization(
+    result = Factorization(
         usages=found.usages, loadings=genes.loadings.T, model=genes.model, programs=programs, fit=entry
     )
-    _store.write_factorization(adata, key_added, result)
+    write_factorization(adata, key_added, result)
     logger.info("project: %d programs in %d cells, from %d genes.", len(programs), adata.n_obs, n_used)
     return adata if copy else None
 
@@ -164,14 +175,14 @@ class _Aligned:
 
 def _align(adata: AnnData, reference: AnnData, key: str) -> _Aligned:
     """Look the genes of ``adata`` up in the reference; warn of those of the fit that are missing, and of too many."""
-    here, loadings = _store.read_gene_names(adata), _store.read_loadings(reference, key)
-    there, model = pd.Index(_store.read_gene_names(reference, name="reference")), _store.read_model(reference, key)
+    here, loadings = read_gene_names(adata), read_loadings(reference, key)
+    there, model = pd.Index(read_gene_names(reference, name="reference")), read_model(reference, key)
     rows = there.get_indexer(here)
     known = rows >= 0
     aligned = np.zeros((len(here), loadings.shape[1]), dtype=loadings.to_numpy().dtype)
     aligned[known] = loadings.to_numpy()[rows[known]]
     table = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": False}, index=adata.var_names)
-    for name in _store.MODEL_COLUMNS:
+    for name in MODEL_COLUMNS:
         values = table[name].to_numpy(copy=True)
         values[known] = model[name].to_numpy()[rows[known]]
         table[name] = values
@@ -186,16 +197,14 @@ def _check_overlap(here: list[str], wanted: pd.Index, n_found: int) -> None:
         return
     missing = wanted.difference(here, sort=False)
     found = f"{n_missing} of the {len(wanted)} genes that entered the fit of the reference are missing in adata"
-    hint = _validate.case_hint(here, wanted)
+    hint = case_hint(here, wanted)
     if n_found < LEAST_OVERLAP * len(wanted):
         msg = (
-            f"{found} ({_validate.listing(missing, at_most=5)}); at least half of them are needed.{hint} adata has "
-            f"{_validate.listing(here, at_most=3)}: give both the same kind of gene names, and do not subset genes."
+            f"{found} ({listing(missing, at_most=5)}); at least half of them are needed.{hint} adata has "
+            f"{listing(here, at_most=3)}: give both the same kind of gene names, and do not subset genes."
         )
         raise ValueError(msg)
-    _validate.warn(
-        f"{found} ({_validate.listing(missing, at_most=5)}): the usages are solved from the other {n_found}.{hint}"
-    )
+    warn(f"{found} ({listing(missing, at_most=5)}): the usages are solved from the other {n_found}.{hint}")
 
 
 def _coverage(fitted: pd.DataFrame, present: NDArray) -> pd.Series:
@@ -205,18 +214,18 @@ def _coverage(fitted: pd.DataFrame, present: NDArray) -> pd.Series:
     coverage = pd.Series(there / np.where(total > 0, total, 1.0), index=fitted.columns)
     lost = coverage.index[(coverage == 0) & (total > 0)]
     if len(lost):
-        _validate.warn(f"{_validate.listing(lost)} have none of their genes in adata: their usages are 0.")
+        warn(f"{listing(lost)} have none of their genes in adata: their usages are 0.")
     return coverage
 
 
 def _penalty(fit: Mapping[str, Any], key: str) -> float:
     hint = "It is the penalty of the fit, without which usages cannot be solved alike: factorize the reference again."
-    _validate.check_has_key(fit, _keys.L1_PENALTY, where=f"reference.uns[{key!r}]", hint=hint)
-    return float(fit[_keys.L1_PENALTY])
+    check_has_key(fit, slot_names.L1_PENALTY, where=f"reference.uns[{key!r}]", hint=hint)
+    return float(fit[slot_names.L1_PENALTY])
 
 
 def _describe(found: Projection, fit: Mapping[str, Any], coverage: pd.Series) -> pd.DataFrame:
-    programs = fit[_keys.PROGRAMS]
+    programs = fit[slot_names.PROGRAMS]
     stability = programs["stability"].to_numpy() if "stability" in programs else np.nan
     return pd.DataFrame(
         {

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _store_sweep, _validate
-from scprograms.factorization import sweep_ranks
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import read_gene_mask
+from scprograms._core.validate import check_choice, check_int, check_name
 
 from ._factorization import read_expression, warn_about_rank
+from .engine import sweep_ranks
+from .store import write_rank_sweep
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -133,15 +136,15 @@ def rank_sweep(
     6
     """
     ranks = _check_range(n_programs)
-    _validate.check_choice("method", method, METHODS)
-    n_folds = _validate.check_int("n_folds", n_folds, at_least=2)
-    n_subsamples = _validate.check_int("n_subsamples", n_subsamples, at_least=2)
-    max_cells = _validate.check_int("max_cells", max_cells, at_least=2)
-    _validate.check_choice("cross_validation", cross_validation, (True, False))  # type: ignore[arg-type]
-    _validate.check_choice("stability", stability, (True, False))  # type: ignore[arg-type]
-    key = _validate.check_name("key_added", key_added)
+    check_choice("method", method, METHODS)
+    n_folds = check_int("n_folds", n_folds, at_least=2)
+    n_subsamples = check_int("n_subsamples", n_subsamples, at_least=2)
+    max_cells = check_int("max_cells", max_cells, at_least=2)
+    check_choice("cross_validation", cross_validation, (True, False))  # type: ignore[arg-type]
+    check_choice("stability", stability, (True, False))  # type: ignore[arg-type]
+    key = check_name("key_added", key_added)
     matrix = read_expression(adata, layer=layer, n_programs=ranks[-1])
-    used = _store.read_gene_mask(adata, mask_var)
+    used = read_gene_mask(adata, mask_var)
     matrix = matrix if used is None else matrix[:, np.flatnonzero(used)]
     warn_about_rank(ranks[-1], matrix.shape)
 
@@ -185,14 +188,14 @@ def rank_sweep(
         "random_state": int(random_state) if isinstance(random_state, int | np.integer) else None,
     }
     adata = adata.copy() if copy else adata
-    _store_sweep.write_rank_sweep(
+    write_rank_sweep(
         adata,
         key,
         {
-            _keys.RANK_SWEEP: table,
-            _keys.SUGGESTED: curves.suggested,
-            _keys.RANK_SWEEP_REASON: curves.reason,
-            _keys.RANK_SWEEP_PARAMS: {name: value for name, value in params.items() if value is not None},
+            slot_names.RANK_SWEEP: table,
+            slot_names.SUGGESTED: curves.suggested,
+            slot_names.RANK_SWEEP_REASON: curves.reason,
+            slot_names.RANK_SWEEP_PARAMS: {name: value for name, value in params.items() if value is not None},
         },
     )
     logger.info("rank_sweep: %s", curves.reason)
@@ -204,7 +207,7 @@ def _check_range(n_programs: object) -> list[int]:
     if isinstance(n_programs, str) or not isinstance(n_programs, Iterable):
         msg = f"n_programs={n_programs!r} is a {type(n_programs).__name__}; pass several, such as range(5, 50, 5)."
         raise TypeError(msg)
-    ranks = sorted({_validate.check_int("n_programs", k, at_least=1) for k in n_programs})
+    ranks = sorted({check_int("n_programs", k, at_least=1) for k in n_programs})
     if not ranks:
         msg = f"n_programs={n_programs!r} is empty; pass the numbers to compare, such as range(5, 50, 5)."
         raise ValueError(msg)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scprograms import _validate
-from scprograms.factorization import SemiNMF
+from scprograms._core.validate import check_int, check_name
 
 from ._factorization import plain_params, read_control, read_screen, write_programs
+from .engine import SemiNMF
 
 if TYPE_CHECKING:
     import numpy as np
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from scprograms.factorization import Init
+    from .engine import Init
 
 
 def semi_nmf(
@@ -122,7 +122,7 @@ def semi_nmf(
     --------
     scprograms.tl.program_anova : which programs differ between perturbations.
     scprograms.tl.program_enrichment : what the programs mean.
-    scprograms.factorization.SemiNMF : the estimator behind it.
+    scprograms.programs.engine.SemiNMF : the estimator behind it.
 
     References
     ----------
@@ -141,8 +141,8 @@ def semi_nmf(
     >>> bool(adata.uns["semi_nmf"]["error_ratio"] < 1.01)
     True
     """
-    n_programs = _validate.check_int("n_programs", n_programs, at_least=1)
-    key = _validate.check_name("key_added", key_added)
+    n_programs = check_int("n_programs", n_programs, at_least=1)
+    key = check_name("key_added", key_added)
     screen = read_screen(adata, n_programs, layer=layer, mask_var=mask_var)
     controls = read_control(adata, center=center, control=control)
 

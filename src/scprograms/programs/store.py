@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from anndata import ImplicitModificationWarning
 
-from . import _keys
-from ._store import check_adata
-from ._validate import listing
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import check_adata
+from scprograms._core.validate import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def read_rank_sweep(adata: AnnData, key: str) -> pd.DataFrame:
     """Return the table of a rank sweep, with its reason and number of folds in ``.attrs``."""
     check_adata(adata)
-    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and _keys.RANK_SWEEP in entry]
+    keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and slot_names.RANK_SWEEP in entry]
     if key not in keys:
         msg = (
             f"There is no rank sweep under key={key!r}. There: {listing(keys)}. "
@@ -28,9 +28,9 @@ def read_rank_sweep(adata: AnnData, key: str) -> pd.DataFrame:
         )
         raise KeyError(msg)
     entry = adata.uns[key]
-    table = entry[_keys.RANK_SWEEP].copy()
-    table.attrs["reason"] = str(entry[_keys.RANK_SWEEP_REASON])
-    table.attrs["n_folds"] = int(entry[_keys.RANK_SWEEP_PARAMS]["n_folds"])
+    table = entry[slot_names.RANK_SWEEP].copy()
+    table.attrs["reason"] = str(entry[slot_names.RANK_SWEEP_REASON])
+    table.attrs["n_folds"] = int(entry[slot_names.RANK_SWEEP_PARAMS]["n_folds"])
     return table
 
 

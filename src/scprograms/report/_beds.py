@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _keys, _store, get
-from scprograms._files import atomic_path
+from scprograms import get
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_model
+from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +68,11 @@ def write_beds(adata: AnnData, folder: str | os.PathLike[str], *, key: str = "nm
     """
     table = get.modules(adata, key=key, of="features")
     modules = list(get.modules(adata, key=key).index)
-    used = _store.read_model(adata, key)["used"].to_numpy(dtype=bool)
+    used = read_model(adata, key)["used"].to_numpy(dtype=bool)
     places = get.coordinates(adata)
     for column in places:
         table[column] = places[column].to_numpy()  # by position: names need not be unique here
-    table = table[used & (table["module"] != _keys.INACTIVE).to_numpy()]
+    table = table[used & (table["module"] != slot_names.INACTIVE).to_numpy()]
     table = table.sort_values(["chrom", "start", "end"], kind="stable")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scprograms import get
-from scprograms.pl._effects import kind
+from scprograms.perturbation.figures import kind
 
 from ._effects import effects_params, effects_test
-from ._format import TESTS, method_of, plural
+from .formats import TESTS, method_of, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import _keys, _store, get, tl
+from scprograms import get, tl
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit
 
 from ._effects import effects_params, program_names
-from ._format import method_of
+from .formats import method_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,13 +24,13 @@ def code_of(adata: AnnData, groupby: str, control: str | None, *, key: str, batc
 
     They hold the parameters that are stored with the results; what was done before, such as filters, is not stored.
     """
-    fit, effects = _store.read_fit(adata, key), effects_params(adata, groupby, key=key)
+    fit, effects = read_fit(adata, key), effects_params(adata, groupby, key=key)
     end = _arguments({"key": key}) if key != "semi_nmf" else ""
     lines = [
         "import scprograms as scp",
         "",
         "# adata: the cells x genes that were factorized",
-        *_fit(fit[_keys.PARAMS], key),
+        *_fit(fit[slot_names.PARAMS], key),
     ]
     anova = get.anova(adata, groupby, key=key)
     design: dict[str, Any] = {"method": method_of(anova)}
@@ -40,14 +42,14 @@ def code_of(adata: AnnData, groupby: str, control: str | None, *, key: str, batc
     options = _known(tl.perturbation_effects, {name: value for name, value in effects.items() if name != "control"})
     against = "" if control is None else f", {control!r}"
     lines.append(f"scp.tl.perturbation_effects(adata, {groupby!r}{against}{_arguments(options)}{end})")
-    if _keys.CALIBRATION_SUMMARY in fit and _keys.table_name(groupby) in fit[_keys.CALIBRATION_SUMMARY]:
+    if slot_names.CALIBRATION_SUMMARY in fit and slot_names.table_name(groupby) in fit[slot_names.CALIBRATION_SUMMARY]:
         summary = get.calibration(adata, groupby, key=key, what="summary").iloc[0]
         how = {
             name: summary[name] for name in ("method", "replicate", "strata", "covariates", "n_splits", "group_size")
         }
         how = {name: value for name, value in how.items() if value != ""}
         lines.append(f"scp.tl.calibrate(adata, {groupby!r}, {summary['control']!r}{_arguments(how)}{end})")
-    if _keys.ENRICHMENT in fit:
+    if slot_names.ENRICHMENT in fit:
         table = get.enrichment(adata, key=key)
         libraries = ", ".join(map(str, table["library"].unique()))
         sizes = {"n_genes": table["n_genes"].max()} if "n_genes" in table and len(table) else {}
@@ -65,7 +67,7 @@ def code_of(adata: AnnData, groupby: str, control: str | None, *, key: str, batc
 
 def _fit(params: Mapping[str, Any], key: str) -> list[str]:
     verb = getattr(tl, str(params.get("method")), None)
-    if verb is None or _keys.PROJECTED_FROM in params:
+    if verb is None or slot_names.PROJECTED_FROM in params:
         return [f"# programs: {dict(params)}"]
     options = {name: value for name, value in params.items() if name not in ("method", "n_programs", "key_added")}
     options = _known(verb, options) | ({"key_added": key} if key != "semi_nmf" else {})

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _keys, _store, get
+from scprograms import get
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit
 
-from ._format import plural
+from .formats import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ def read_effects(adata: AnnData, groupby: str, control: str | None, *, key: str)
 
 def effects_params(adata: AnnData, groupby: str, *, key: str) -> dict[str, object]:
     """Return how the effects were tested, as far as the data say."""
-    return dict(_store.read_fit(adata, key).get(_keys.EFFECTS_PARAMS, {}).get(_keys.table_name(groupby), {}))
+    return dict(read_fit(adata, key).get(slot_names.EFFECTS_PARAMS, {}).get(slot_names.table_name(groupby), {}))
 
 
 def effects_test(params: dict[str, object]) -> str:
@@ -66,7 +68,7 @@ def strongest(table: pd.DataFrame, *, n_top: int) -> pd.DataFrame:
 
 def program_names(adata: AnnData, *, key: str) -> dict[str, str]:
     """Return the names of :func:`scprograms.tl.annotate_programs` by program; empty where there are none."""
-    table = _store.read_fit(adata, key)[_keys.PROGRAMS]
+    table = read_fit(adata, key)[slot_names.PROGRAMS]
     return dict(zip(map(str, table.index), table["name"].astype(str), strict=True)) if "name" in table else {}
 
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, get
-from scprograms._files import atomic_path
+from scprograms import get
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit
+from scprograms._core.files import atomic_path
 
 from ._effects import program_names
 from ._versions import versions
@@ -118,7 +120,7 @@ def write_excel(
                 place = 1 + sheets[sheet].columns.get_loc("program")
                 sheets[sheet].insert(place, "name", sheets[sheet]["program"].map(names))
     if parameters is None:
-        parameters = _store.read_fit(adata, key)[_keys.PARAMS]
+        parameters = read_fit(adata, key)[slot_names.PARAMS]
     about = {f"rows of {name!r}": len(table) for name, table in sheets.items()}
     sheets["Parameters"] = _as_sheet({**parameters, **about}, "parameter")
     sheets["Versions"] = _as_sheet(versions(), "software")

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms import get, pl
-from scprograms._files import atomic_path
-from scprograms._validate import warn
-from scprograms.pl._effects import kind
-from scprograms.pl._figure import text_stays_text
+from scprograms._core.files import atomic_path
+from scprograms._core.validate import warn
+from scprograms._draw.figure import text_stays_text
+from scprograms.perturbation.figures import kind
 
 from ._captions import anova_in_words, calibration_tests, effects_in_words, enrichment_in_words
 from ._effects import calibration_in_words, compared_with, program_names, read_effects
-from ._format import plural
+from .formats import plural
 
 if TYPE_CHECKING:
     from anndata import AnnData

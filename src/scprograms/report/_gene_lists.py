@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scprograms import get
-from scprograms._files import atomic_path
+from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import _keys, _store
-from scprograms._files import atomic_path, check_folder
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit
+from scprograms._core.files import atomic_path, check_folder
 
-from . import _format
+from . import formats
 from ._code import code_of
 from ._figures import DPI, Picture, write_figures
 from ._summary import Summary, few_cells, summarise
@@ -126,7 +127,7 @@ def write_html(
             pictures = write_figures(adata, groupby, folder, control=control, key=key, max_q=max_q, formats=("png",))
         embedded = [_embed(picture) for picture in pictures]
     if parameters is None:
-        parameters = _store.read_fit(adata, key)[_keys.PARAMS]
+        parameters = read_fit(adata, key)[slot_names.PARAMS]
     html = _template().render(
         title=title or f"Gene programs by {groupby}",
         date=dt.datetime.now().astimezone().strftime("%d %B %Y"),
@@ -148,8 +149,8 @@ def write_html(
         repeat=dict(repeat or {"In Python": code_of(adata, groupby, control, key=key, batch=batch)}),
         parameters={name: str(value) for name, value in parameters.items()},
         versions=versions(),
-        q=_format.format_q,
-        number=_format.format_number,
+        q=formats.format_q,
+        number=formats.format_number,
     )
     with atomic_path(path) as part:
         part.write_text(html, encoding="utf-8")
@@ -195,7 +196,7 @@ def _map(summary: Summary) -> dict[str, Any]:
     rows = []
     for name, values in zip(order, shown.to_numpy(), strict=True):
         cells = [
-            {"text": _format.format_difference(v), "style": _color(v / top), "value": v, "significant": bool(found)}
+            {"text": formats.format_difference(v), "style": _color(v / top), "value": v, "significant": bool(found)}
             for v, found in zip(values, passed.loc[name], strict=True)
         ]
         rows.append({"name": name, "n_cells": sizes[name], "cells": cells})

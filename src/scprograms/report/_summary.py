@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, get
-from scprograms.pl._effects import kind
+from scprograms import get
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit
+from scprograms.perturbation.figures import kind
 
 from ._effects import (
     FEWEST_CELLS,
@@ -22,7 +24,7 @@ from ._effects import (
     read_effects,
     strongest,
 )
-from ._format import (
+from .formats import (
     MINUS,
     NOTHING,
     TESTS,
@@ -110,7 +112,7 @@ def summarise(
 ) -> Summary:
     """Read all results off a factorized and tested screen."""
     anova = get.anova(adata, groupby, key=key)
-    about = _store.read_fit(adata, key)[_keys.PROGRAMS]
+    about = read_fit(adata, key)[slot_names.PROGRAMS]
     effects = read_effects(adata, groupby, control, key=key)
     called = program_names(adata, key=key)
     sizes = get.labels(adata, groupby, control=control).value_counts(sort=False)

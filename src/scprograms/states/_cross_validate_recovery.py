@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store, _store_recovery, _validate
-from scprograms.factorization._parallel import threads
-from scprograms.recovery import LOSSES, Loss, TrainingOptions, recover
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import check_adata, read_gene_names
+from scprograms._core.threads import threads
+from scprograms._core.validate import ProgramsWarning, check_choice, check_name, check_real, warn
+from scprograms._core.workers import spread
 
 from ._labelled_cells import LabelledCells, read_labelled
 from ._recover_states import accept
 from ._train_recovery import check_confidence, fit_model, read_options
-from ._workers import spread
+from .engine import LOSSES, Loss, TrainingOptions, recover
+from .store import write_validation
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -124,16 +127,16 @@ def cross_validate_recovery(
         random_state=random_state,
     )
     confidence = check_confidence(confidence)
-    min_f1_margin = _validate.check_real("min_f1_margin", min_f1_margin, at_least=0, at_most=1)
+    min_f1_margin = check_real("min_f1_margin", min_f1_margin, at_least=0, at_most=1)
     if min_score is not None:
-        min_score = _validate.check_real("min_score", min_score, at_least=0, at_most=1)
-    _validate.check_choice("loss", loss, LOSSES)
-    key_added = _validate.check_name("key_added", key_added)
-    _store.check_adata(adata)
+        min_score = check_real("min_score", min_score, at_least=0, at_most=1)
+    check_choice("loss", loss, LOSSES)
+    key_added = check_name("key_added", key_added)
+    check_adata(adata)
     if not isinstance(sample_key, str):
         msg = f"sample_key={sample_key!r} is a {type(sample_key).__name__}; name the column of samples to leave out."
         raise TypeError(msg)
-    genes = _store.read_gene_names(adata)
+    genes = read_gene_names(adata)
     cells = read_labelled(adata, state_key, cell_type_key, sample_key=sample_key, layer=layer)
     if len(cells.samples.names) < 2:
         msg = (
@@ -147,7 +150,7 @@ def cross_validate_recovery(
     validated = labelled & (predicted > _NOT_VALIDATED)
     n_lost = int((labelled & ~validated).sum())
     if n_lost:
-        _validate.warn(
+        warn(
             f"{n_lost} of {int(labelled.sum())} labelled cells could not be validated: no state of their type could be "
             "learned without their sample, or the sample has too few cells of the type."
         )
@@ -168,7 +171,7 @@ def cross_validate_recovery(
         "n_not_validated": n_lost,
     }
     adata = adata.copy() if copy else adata
-    _store_recovery.write_validation(adata, key_added, confusion, states, params)
+    write_validation(adata, key_added, confusion, states, params)
     logger.info("cross_validate_recovery: mean F1 %.3f over %d states.", states["f1"].mean(), len(states))
     return adata if copy else None
 
@@ -220,7 +223,7 @@ def _predict_sample(
     with threads(n_jobs):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", _validate.ProgramsWarning)  # said once, of all samples together
+                warnings.simplefilter("ignore", ProgramsWarning)  # said once, of all samples together
                 model = fit_model(part, genes, options, params=params)
         except ValueError as error:
             return asked, predicted, str(error)
@@ -252,7 +255,7 @@ def _confusion(cells: LabelledCells, predicted: NDArray, validated: NDArray) -> 
         for c in codes:
             for given in [*codes, _NON_STATE]:
                 n = int((mine & (states.codes == c) & (predicted == given)).sum())
-                rows.append((name, states.names[c], _keys.NON_STATE if given < 0 else states.names[given], n))
+                rows.append((name, states.names[c], slot_names.NON_STATE if given < 0 else states.names[given], n))
     return pd.DataFrame(rows, columns=["cell_type", "state", "predicted", "n_cells"])
 
 
@@ -267,7 +270,7 @@ def _per_state(cells: LabelledCells, confusion: pd.DataFrame, labelled: NDArray,
         part = confusion[confusion["cell_type"] == name]
         table = (
             part.pivot_table(index="state", columns="predicted", values="n_cells", aggfunc="sum", observed=True)
-            .reindex(index=names, columns=[*names, _keys.NON_STATE])
+            .reindex(index=names, columns=[*names, slot_names.NON_STATE])
             .to_numpy(dtype=np.float64)
         )
         n_true, n_given = table.sum(axis=1), table[:, :-1].sum(axis=0)

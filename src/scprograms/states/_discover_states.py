@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _store, _store_states, _validate
-from scprograms.factorization import consensus_programs
-from scprograms.recovery._discovery import Factors, describe_factors, scaled_genes
-from scprograms.recovery._scaling import posneg
+from scprograms._anndata.labels import read_labels
+from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import check_int, check_name, check_real, warn, warn_about_counts
+from scprograms._core.workers import spread
+from scprograms.programs.engine import consensus_programs
 
-from ._workers import spread
+from .engine import Factors, describe_factors, posneg, scaled_genes
+from .store import Discovery, write_discovery
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -163,26 +166,26 @@ def discover_states(
     >>> scp.get.discovered_states(adata, of="cell_types")["n_states"].tolist()
     [3, 3]
     """
-    _validate.check_name("key_added", key_added)
+    check_name("key_added", key_added)
     params: dict[str, Any] = {
-        "n_features": _validate.check_int("n_features", n_features, at_least=2),
-        "n_runs": _validate.check_int("n_runs", n_runs, at_least=2),
-        "min_stability": _validate.check_real("min_stability", min_stability, at_least=-1, at_most=1),
-        "min_markers": _validate.check_int("min_markers", min_markers, at_least=0),
-        "min_difference": _validate.check_real("min_difference", min_difference),
-        "max_negative_ratio": _validate.check_real("max_negative_ratio", max_negative_ratio, at_least=0),
-        "min_cells": _validate.check_int("min_cells", min_cells, at_least=4),
-        "random_state": _validate.check_int("random_state", random_state, at_least=0),
+        "n_features": check_int("n_features", n_features, at_least=2),
+        "n_runs": check_int("n_runs", n_runs, at_least=2),
+        "min_stability": check_real("min_stability", min_stability, at_least=-1, at_most=1),
+        "min_markers": check_int("min_markers", min_markers, at_least=0),
+        "min_difference": check_real("min_difference", min_difference),
+        "max_negative_ratio": check_real("max_negative_ratio", max_negative_ratio, at_least=0),
+        "min_cells": check_int("min_cells", min_cells, at_least=4),
+        "random_state": check_int("random_state", random_state, at_least=0),
     }
     numbers = _check_numbers(n_factors)
-    _store.check_adata(adata)
-    X = _store.read_matrix(adata, layer=layer)
-    _validate.warn_about_counts(X, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
-    genes = np.array(_store.read_gene_names(adata))
-    types = _store.read_labels(adata, cell_type_key)
+    check_adata(adata)
+    X = read_matrix(adata, layer=layer)
+    warn_about_counts(X, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
+    genes = np.array(read_gene_names(adata))
+    types = read_labels(adata, cell_type_key)
     samples = np.zeros(adata.n_obs, dtype=np.int64)
     if sample_key is not None:
-        samples = _store.read_labels(adata, sample_key).codes
+        samples = read_labels(adata, sample_key).codes
     X = X.tocsr() if hasattr(X, "tocsr") else X
 
     codes = np.full(adata.n_obs, -1, dtype=np.int64)
@@ -211,15 +214,13 @@ def discover_states(
     tables = {name: _table(rows[name], columns) for name, columns in _COLUMNS.items()}
     if not tables["states"]["kept"].any():
         reasons = "; ".join(f"{row.cell_type}: {row.note}" for row in tables["cell_types"].head(5).itertuples())
-        _validate.warn(f"No cell type has states ({reasons}), so no cell is labelled.")
+        warn(f"No cell type has states ({reasons}), so no cell is labelled.")
     params |= {"method": METHOD, "cell_type_key": cell_type_key, "n_factors": [int(k) for k in numbers]}
     params |= {} if sample_key is None else {"sample_key": sample_key}
     params |= {} if layer is None else {"layer": layer}
     names = [f"state_{i}" for i in range(int(codes.max(initial=-1)) + 1)]
     adata = adata.copy() if copy else adata
-    _store_states.write_discovery(
-        adata, key_added, _store_states.Discovery(codes=codes, names=names, tables=tables, params=params)
-    )
+    write_discovery(adata, key_added, Discovery(codes=codes, names=names, tables=tables, params=params))
     return adata if copy else None
 
 
@@ -227,8 +228,8 @@ def _check_numbers(n_factors: int | Sequence[int] | None) -> list[int]:
     if n_factors is None:
         return list(_DEFAULT_FACTORS)
     if isinstance(n_factors, str) or not np.ndim(n_factors):
-        return [_validate.check_int("n_factors", n_factors, at_least=2)]
-    numbers = sorted({_validate.check_int("n_factors", k, at_least=2) for k in n_factors})  # type: ignore[union-attr]
+        return [check_int("n_factors", n_factors, at_least=2)]
+    numbers = sorted({check_int("n_factors", k, at_least=2) for k in n_factors})  # type: ignore[union-attr]
     if not numbers:
         msg = "n_factors is empty: name at least one number of factors, such as range(2, 9)."
         raise ValueError(msg)
@@ -236,7 +237,7 @@ def _check_numbers(n_factors: int | Sequence[int] | None) -> list[int]:
 
 
 def discover_in_type(
-    X: _validate.Matrix,
+    X: Matrix,
     samples: NDArray,
     name: str,
     numbers: list[int],

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
-from scprograms import _keys, _store, _store_recovery, _validate
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels
+from scprograms._anndata.matrix import read_matrix
+from scprograms._core.matrix import Matrix
+from scprograms._core.validate import warn, warn_about_counts
+
+from .store import read_codes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -19,10 +25,10 @@ if TYPE_CHECKING:
 class LabelledCells:
     """Cells x genes, and the codes of what is known of the cells; -1 where it is not."""
 
-    matrix: _validate.Matrix
-    cell_types: _store.Labels
-    states: _store.Labels
-    samples: _store.Labels
+    matrix: Matrix
+    cell_types: Labels
+    states: Labels
+    samples: Labels
 
     @property
     def n_unlabelled(self) -> int:
@@ -31,7 +37,7 @@ class LabelledCells:
 
     def subset(self, cells: NDArray) -> LabelledCells:
         """Return some of the cells, with all names."""
-        parts = (_store.Labels(x.key, x.codes[cells], x.names) for x in (self.cell_types, self.states, self.samples))
+        parts = (Labels(x.key, x.codes[cells], x.names) for x in (self.cell_types, self.states, self.samples))
         return LabelledCells(self.matrix[cells], *parts)
 
 
@@ -54,10 +60,10 @@ def read_labelled(
     if not labelled.any():
         msg = "No cell has a state, a cell type and a sample: all of them would be left out."
         raise ValueError(msg)
-    if _keys.NON_STATE in states.names:
+    if slot_names.NON_STATE in states.names:
         msg = (
-            f"adata.obs[{state_key!r}] has a state {_keys.NON_STATE!r}, which is the name of what fits no state. Make "
-            f"these labels missing: adata.obs[{state_key!r}].replace({_keys.NON_STATE!r}, None)."
+            f"adata.obs[{state_key!r}] has a state {slot_names.NON_STATE!r}, which is the name of what fits no state. Make "
+            f"these labels missing: adata.obs[{state_key!r}].replace({slot_names.NON_STATE!r}, None)."
         )
         raise ValueError(msg)
     if len(present := np.unique(states.codes[labelled])) < 2:
@@ -66,8 +72,8 @@ def read_labelled(
             f"learned by what sets it apart from another. Label two states or more in adata.obs[{state_key!r}]."
         )
         raise ValueError(msg)
-    matrix = _store.read_matrix(adata, layer=layer)
-    _validate.warn_about_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
+    matrix = read_matrix(adata, layer=layer)
+    warn_about_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
     if sparse.issparse(matrix):
         matrix = sparse.csr_array(matrix)
         if not matrix.has_canonical_format:
@@ -75,7 +81,7 @@ def read_labelled(
             matrix.sum_duplicates()
     found = LabelledCells(matrix, types, states, samples)
     if found.n_unlabelled:
-        _validate.warn(
+        warn(
             f"adata.obs[{state_key!r}] is missing for {found.n_unlabelled} of {adata.n_obs} cells: no state is learned "
             "from them."
         )
@@ -84,9 +90,9 @@ def read_labelled(
 
 def read_columns(
     adata: AnnData, state_key: str, cell_type_key: str, sample_key: str | None
-) -> tuple[_store.Labels, _store.Labels, _store.Labels]:
+) -> tuple[Labels, Labels, Labels]:
     """Return states, cell types and samples; without ``sample_key`` all cells are of one sample."""
-    states, types = (_store_recovery.read_codes(adata, key) for key in (state_key, cell_type_key))
+    states, types = (read_codes(adata, key) for key in (state_key, cell_type_key))
     if sample_key is None:
-        return states, types, _store.Labels("sample", np.zeros(adata.n_obs, dtype=np.int64), ["all"])
-    return states, types, _store_recovery.read_codes(adata, sample_key)
+        return states, types, Labels("sample", np.zeros(adata.n_obs, dtype=np.int64), ["all"])
+    return states, types, read_codes(adata, sample_key)

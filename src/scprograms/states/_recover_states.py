@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms import _keys, _store, _store_recovery, _validate
-from scprograms.factorization._parallel import threads
-from scprograms.recovery import LOSSES, REASONS, RECOVERED, REFERENCES, Recovered, recover
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels
+from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
+from scprograms._core.threads import threads
+from scprograms._core.validate import case_hint, check_choice, check_name, check_real, listing, warn, warn_about_counts
 
 from ._recovery_model import RecoveryModel
+from .engine import LOSSES, REASONS, RECOVERED, REFERENCES, Recovered, recover
+from .store import Recovery, read_codes, write_recovery
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -130,21 +134,21 @@ def recover_states(
     if not isinstance(model, RecoveryModel):
         msg = f"model is a {type(model).__name__}; pass what scp.tl.train_recovery or RecoveryModel.read returned."
         raise TypeError(msg)
-    _validate.check_choice("loss", loss, LOSSES)
-    _validate.check_choice("reference", reference, REFERENCES)
-    key_added = _validate.check_name("key_added", key_added)
+    check_choice("loss", loss, LOSSES)
+    check_choice("reference", reference, REFERENCES)
+    key_added = check_name("key_added", key_added)
     if min_score is not None:
-        min_score = _validate.check_real("min_score", min_score, at_least=0, at_most=1)
-    genes = _store.read_gene_names(_store.check_adata(adata))
-    types = _store_recovery.read_codes(adata, cell_type_key)
+        min_score = check_real("min_score", min_score, at_least=0, at_most=1)
+    genes = read_gene_names(check_adata(adata))
+    types = read_codes(adata, cell_type_key)
     codes = _codes_in_model(types, model)
     samples = np.zeros(adata.n_obs, dtype=np.int64)
     if sample_key is not None:
-        samples = _store_recovery.read_codes(adata, sample_key).codes
+        samples = read_codes(adata, sample_key).codes
     columns = pd.Index(genes).get_indexer(pd.Index(model.genes))
     _check_genes(columns, genes, model)
-    matrix = _store.read_matrix(adata, layer=layer)
-    _validate.warn_about_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
+    matrix = read_matrix(adata, layer=layer)
+    warn_about_counts(matrix, "adata.X" if layer is None else f"adata.layers[{layer!r}]")
     matrix = sparse.csr_array(matrix) if sparse.issparse(matrix) else matrix
 
     with threads(n_jobs):
@@ -161,7 +165,7 @@ def recover_states(
     score, accepted = accept(found, codes, model, min_score)
     table = _describe(types, codes, found, accepted, model, columns)
     _warn(table, found, codes, samples, accepted)
-    names = [*model.state_names, _keys.NON_STATE]
+    names = [*model.state_names, slot_names.NON_STATE]
     params = {
         "cell_type_key": cell_type_key,
         **({} if sample_key is None else {"sample_key": sample_key}),
@@ -171,7 +175,7 @@ def recover_states(
         "reference": reference,
         "states": np.array(model.state_names, dtype=object),
     }
-    result = _store_recovery.Recovery(
+    result = Recovery(
         state=pd.Categorical.from_codes(np.where(accepted, found.state, len(names) - 1), names),
         score=score,
         shares=found.shares.astype(np.float32),
@@ -179,7 +183,7 @@ def recover_states(
         cell_types=table,
     )
     adata = adata.copy() if copy else adata
-    _store_recovery.write_recovery(adata, key_added, result)
+    write_recovery(adata, key_added, result)
     logger.info("recover_states: %d of %d cells are in a state.", int(accepted.sum()), adata.n_obs)
     return adata if copy else None
 
@@ -198,15 +202,15 @@ def accept(
     return score, (found.reason == RECOVERED) & ~(score < threshold)
 
 
-def _codes_in_model(types: _store.Labels, model: RecoveryModel) -> NDArray:
+def _codes_in_model(types: Labels, model: RecoveryModel) -> NDArray:
     """Return the codes that the cell types have in the model; unknown ones come after those."""
     known = {name: t for t, name in enumerate(model.type_names)}
     code_of = np.array([known.get(name, len(known) + i) for i, name in enumerate(types.names)], dtype=np.int64)
     if not set(types.names) & set(model.cell_types):
         msg = (
             f"adata.obs[{types.key!r}] has none of the cell types of the model "
-            f"({_validate.listing(model.cell_types)}); there: {_validate.listing(types.names)}."
-            f"{_validate.case_hint(types.names, model.cell_types)} Name cell types as in training."
+            f"({listing(model.cell_types)}); there: {listing(types.names)}."
+            f"{case_hint(types.names, model.cell_types)} Name cell types as in training."
         )
         raise ValueError(msg)
     return np.where(types.codes >= 0, code_of[types.codes], -1) if len(code_of) else types.codes
@@ -216,14 +220,14 @@ def _check_genes(columns: NDArray, genes: list[str], model: RecoveryModel) -> No
     if (columns < 0).all():
         msg = (
             f"adata has none of the {len(model.genes)} genes of the model "
-            f"({_validate.listing(model.genes, at_most=3)}); there: {_validate.listing(genes, at_most=3)}."
-            f"{_validate.case_hint(genes, model.genes)} Give both the same kind of gene names."
+            f"({listing(model.genes, at_most=3)}); there: {listing(genes, at_most=3)}."
+            f"{case_hint(genes, model.genes)} Give both the same kind of gene names."
         )
         raise ValueError(msg)
 
 
 def _describe(
-    types: _store.Labels, codes: NDArray, found: Recovered, accepted: NDArray, model: RecoveryModel, columns: NDArray
+    types: Labels, codes: NDArray, found: Recovered, accepted: NDArray, model: RecoveryModel, columns: NDArray
 ) -> pd.DataFrame:
     """Return a row per cell type of the cells."""
     rows = []
@@ -266,9 +270,9 @@ def _warn(table: pd.DataFrame, found: Recovered, codes: NDArray, samples: NDArra
     silent = table["n_genes"] == 0
     if silent.any():
         names, n = table.loc[silent, "cell_type"], int(table.loc[silent, "n_cells"].sum())
-        _validate.warn(f"The model has no states of {_validate.listing(names)}: their {n} cells are 'non-state'.")
+        warn(f"The model has no states of {listing(names)}: their {n} cells are 'non-state'.")
     if n := int(table["n_too_few"].sum()):
-        _validate.warn(
+        warn(
             f"{n} cells are in samples with fewer than 20 cells of their type, too few to be scaled by, and are "
             "'non-state'. Pass reference='training' if they are comparable to the cells of training as they are."
         )
@@ -277,14 +281,14 @@ def _warn(table: pd.DataFrame, found: Recovered, codes: NDArray, samples: NDArra
         what = ", ".join(
             f"{row.cell_type!r}: {row.n_genes_missing} of {row.n_genes}" for row in table[many].itertuples()
         )
-        _validate.warn(f"More than half of the genes of a signature are missing in adata ({what}).")
+        warn(f"More than half of the genes of a signature are missing in adata ({what}).")
     looked = found.reason == RECOVERED
     if not looked.any():
         return
     groups, of_cell = np.unique(np.stack([codes[looked], samples[looked]]), axis=1, return_inverse=True)
     share = np.bincount(of_cell, weights=~accepted[looked]) / np.bincount(of_cell)
     if n := int((share > 0.5).sum()):
-        _validate.warn(
+        warn(
             f"In {n} of {groups.shape[1]} combinations of cell type and sample most cells fit no state. They may be of "
             "another type or state, or the sample may be of one state alone, which centring by its own cells removes: "
             "compare with reference='training'."

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms._store_recovery import ModelFile
-from scprograms.recovery import Draws, HeldOut, Identity, Profiles, Signature, Trained
+from .engine import Draws, HeldOut, Identity, Profiles, Signature, Trained
+from .store import ModelFile
 
 if TYPE_CHECKING:
     from ._recovery_model import RecoveryModel

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _store_recovery, _validate
-from scprograms.recovery import Calibration, Draws, Trained, calibrate
+from scprograms._core.validate import check_has_key, listing
 
 from . import _recovery_file
+from .engine import Calibration, Draws, Trained, calibrate
+from .store import read_model, write_model
 
 if TYPE_CHECKING:
-    from scprograms.recovery import HeldOut
+    from .engine import HeldOut
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -125,7 +126,7 @@ class RecoveryModel:
 
     def _features(self, cell_type: str, what: str) -> pd.DataFrame:
         known = {self.type_names[t]: None for t in self.trained.signatures}
-        _validate.check_has_key(known, cell_type, where="model.cell_types", hint=self._why_not(cell_type))
+        check_has_key(known, cell_type, where="model.cell_types", hint=self._why_not(cell_type))
         found = self.trained.signatures[self.type_names.index(cell_type)]
         features = _recovery_file.feature_names([self.genes[j] for j in found.genes])
         return pd.DataFrame(getattr(found, what).copy(), index=features, columns=self.states[cell_type])
@@ -154,7 +155,7 @@ class RecoveryModel:
         FileNotFoundError
             There is no such folder.
         """
-        _store_recovery.write_model(path, _recovery_file.to_file(self))
+        write_model(path, _recovery_file.to_file(self))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> RecoveryModel:
@@ -172,7 +173,7 @@ class RecoveryModel:
         ValueError
             It is no recovery model, or one of another version.
         """
-        return cls(**_recovery_file.from_file(_store_recovery.read_model(path)))
+        return cls(**_recovery_file.from_file(read_model(path)))
 
     @classmethod
     def aggregate(cls, models: Sequence[RecoveryModel]) -> RecoveryModel:
@@ -218,7 +219,5 @@ def _check_parts(models: list[RecoveryModel]) -> None:
     all_runs = np.concatenate([next(iter(model.trained.draws.values())).index for model in models])
     runs, counts = np.unique(all_runs, return_counts=True)
     if (counts > 1).any():
-        msg = (
-            f"Several models have run {_validate.listing(runs[counts > 1])}: a run counts once. Pass each of them once."
-        )
+        msg = f"Several models have run {listing(runs[counts > 1])}: a run counts once. Pass each of them once."
         raise ValueError(msg)

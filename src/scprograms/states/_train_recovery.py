@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _store, _validate
-from scprograms.factorization._parallel import threads
-from scprograms.recovery import HeldOut, Trained, TrainingOptions, hold_out, train
+from scprograms._anndata.matrix import check_adata, read_gene_names
+from scprograms._core.threads import threads
+from scprograms._core.validate import check_choice, check_int, check_real, listing, warn
 
 from ._labelled_cells import LabelledCells, read_labelled
 from ._recovery_file import keep_used_genes
 from ._recovery_model import RecoveryModel
+from .engine import HeldOut, Trained, TrainingOptions, hold_out, train
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -150,7 +151,7 @@ def train_recovery(
     )
     confidence = check_confidence(confidence)
     chosen = _read_runs(runs, options.n_runs)
-    genes = _store.read_gene_names(_store.check_adata(adata))
+    genes = read_gene_names(check_adata(adata))
     cells = read_labelled(adata, state_key, cell_type_key, sample_key=sample_key, layer=layer)
     params = {
         "state_key": state_key,
@@ -167,15 +168,15 @@ def train_recovery(
 
 def read_options(*, rank_genes_by: object, **numbers: object) -> TrainingOptions:
     """Return the checked options of a training."""
-    _validate.check_choice("rank_genes_by", rank_genes_by, RANKINGS)
+    check_choice("rank_genes_by", rank_genes_by, RANKINGS)
     least = {"n_features": 2, "n_features_per_state": 1, "n_cells": 2, "n_runs": 1, "min_cells": 2, "random_state": 0}
-    found = {name: _validate.check_int(name, numbers[name], at_least=low) for name, low in least.items()}
+    found = {name: check_int(name, numbers[name], at_least=low) for name, low in least.items()}
     return TrainingOptions(rank_by=str(rank_genes_by), **found)
 
 
 def check_confidence(confidence: object) -> float:
     """Return the confidence, if thresholds can be had for it."""
-    return _validate.check_real("confidence", confidence, at_least=0.5, at_most=0.9999)
+    return check_real("confidence", confidence, at_least=0.5, at_most=0.9999)
 
 
 def _read_runs(runs: object, n_runs: int) -> list[int] | None:
@@ -184,7 +185,7 @@ def _read_runs(runs: object, n_runs: int) -> list[int] | None:
     if isinstance(runs, str) or not isinstance(runs, Sequence | np.ndarray | range) or not len(runs):
         msg = f"runs={runs!r}: pass a list of the numbers of the runs to make, such as [0], or None for all."
         raise TypeError(msg)
-    found = [_validate.check_int("runs", run, at_least=0) for run in runs]
+    found = [check_int("runs", run, at_least=0) for run in runs]
     if max(found) >= n_runs:
         msg = f"runs={found}: runs are numbered from 0 to n_runs - 1 = {n_runs - 1}."
         raise ValueError(msg)
@@ -213,14 +214,14 @@ def fit_model(
         )
         raise ValueError(msg)
     if trained.skipped:
-        _validate.warn(
+        warn(
             f"{len(trained.skipped)} of {n_types} cell types have no states that can be learned: "
             + "; ".join(f"{types.names[t]!r} has {why}" for t, why in list(trained.skipped.items())[:5])
             + ". Their cells will be 'non-state'."
         )
     if trained.single:
-        _validate.warn(
-            f"Cell types with one state: {_validate.listing([types.names[t] for t in trained.single])}. Their cells "
+        warn(
+            f"Cell types with one state: {listing([types.names[t] for t in trained.single])}. Their cells "
             "are compared with those of training as they are, not scaled within samples: have both from one study."
         )
     held_out = hold_out(cells.matrix, types.codes, states.codes, samples.codes, n_types, len(states.names), options)
@@ -230,7 +231,7 @@ def fit_model(
         np.arange(int(kept.sum())), held_out.state[kept], held_out.agreement[kept], held_out.margin[kept]
     )
     if trained.identity is None:
-        _validate.warn(
+        warn(
             f"adata.obs[{types.key!r}] has no two cell types with enough cells: whether cells are of the type "
             "that they are said to be will not be checked. Train with other cell types beside it."
         )

@@ -7,21 +7,27 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData, ImplicitModificationWarning, read_h5ad
 
-from . import _keys
-from ._files import atomic_path
-from ._keys import Slots
-from ._store import Labels, check_adata
-from ._validate import check_has_key, listing
+from scprograms._anndata import slot_names
+from scprograms._anndata.labels import Labels
+from scprograms._anndata.matrix import check_adata
+from scprograms._anndata.slot_names import Slots
+from scprograms._core.files import atomic_path
+from scprograms._core.validate import check_has_key, listing
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 FORMAT = "scprograms recovery model"
 VERSION = 2
 """Of the file. Raise it whenever a file of the old layout would be misread."""
+DISCOVERY_TABLES = ("states", "cell_types", "sweep", "markers")
+SWEEP = "sweep"
 
 
 def read_codes(adata: AnnData, key: object) -> Labels:
@@ -53,7 +59,7 @@ class Recovery:
 def write_recovery(adata: AnnData, key: str, found: Recovery) -> None:
     """Write states, scores and shares; of an earlier ``.uns[key]`` the validation is kept."""
     slots = Slots(key)
-    kept = {_keys.CONFUSION, _keys.STATES, _keys.VALIDATION_PARAMS}
+    kept = {slot_names.CONFUSION, slot_names.STATES, slot_names.VALIDATION_PARAMS}
     entry = adata.uns.get(key)
     entries = {name: entry[name] for name in kept if isinstance(entry, Mapping) and name in entry}
     with warnings.catch_warnings():
@@ -61,7 +67,7 @@ def write_recovery(adata: AnnData, key: str, found: Recovery) -> None:
         adata.obsm[slots.usages] = found.shares
     adata.obs[slots.state] = found.state
     adata.obs[slots.score] = found.score
-    adata.uns[key] = {**entries, _keys.PARAMS: dict(found.params), _keys.CELL_TYPES: found.cell_types}
+    adata.uns[key] = {**entries, slot_names.PARAMS: dict(found.params), slot_names.CELL_TYPES: found.cell_types}
 
 
 def write_validation(
@@ -73,9 +79,9 @@ def write_validation(
         warnings.simplefilter("ignore", ImplicitModificationWarning)
         adata.uns[key] = {
             **(entry if isinstance(entry, Mapping) else {}),
-            _keys.CONFUSION: confusion,
-            _keys.STATES: states,
-            _keys.VALIDATION_PARAMS: dict(params),
+            slot_names.CONFUSION: confusion,
+            slot_names.STATES: states,
+            slot_names.VALIDATION_PARAMS: dict(params),
         }
 
 
@@ -84,7 +90,7 @@ def read_recovery_table(adata: AnnData, key: str, kind: str) -> pd.DataFrame:
     check_adata(adata)
     keys = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and kind in entry]
     if key not in keys:
-        verb = "recover_states" if kind == _keys.CELL_TYPES else "cross_validate_recovery"
+        verb = "recover_states" if kind == slot_names.CELL_TYPES else "cross_validate_recovery"
         msg = (
             f"There is no table {kind!r} under key={key!r}. There: {listing(keys)}. "
             f"Make one with scp.tl.{verb}(adata, ..., key_added=...)."
@@ -153,3 +159,67 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     layers = {name: np.asarray(layer) for name, layer in stored.layers.items() if name is not None}
     tables = {name: entry for name, entry in stored.uns.items() if name != "about"}
     return ModelFile(np.asarray(stored.X), layers, stored.obs.reset_index(drop=True), stored.var, tables)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Everything that a discovery of states leaves in an AnnData."""
+
+    codes: np.ndarray
+    """The state of each cell; -1 where it has none."""
+    names: list[str]
+    tables: Mapping[str, pd.DataFrame]
+    """Flat tables, by the names of ``DISCOVERY_TABLES``."""
+    params: Mapping[str, Any]
+
+
+def write_discovery(adata: AnnData, key: str, result: Discovery) -> None:
+    """Write the state of each cell, and the tables behind it; ``.uns[key]`` is replaced."""
+    states = pd.Series(pd.Categorical.from_codes(result.codes, result.names), index=adata.obs_names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImplicitModificationWarning)
+        adata.obs[slot_names.Slots(key).state] = states
+        adata.uns[key] = {slot_names.PARAMS: dict(result.params), **result.tables}
+
+
+def read_discovery(adata: AnnData, key: str, of: str) -> pd.DataFrame:
+    """Return a table of a discovery."""
+    check_adata(adata)
+    there = [name for name, entry in adata.uns.items() if isinstance(entry, Mapping) and SWEEP in entry]
+    if key not in there:
+        msg = (
+            f"There is no discovery of states under key={key!r}. There: {listing(there)}. Make one with "
+            f"scp.tl.discover_states(adata, cell_type_key, key_added={key!r})."
+        )
+        raise KeyError(msg)
+    return adata.uns[key][of].copy()
+
+
+def read_recovered(adata: AnnData, key: str, basis: str | None) -> pd.DataFrame:
+    """Return ``state``, ``score`` where there is one, ``x`` and ``y`` of each cell, and in ``.attrs`` stored colours.
+
+    ``basis`` names an entry of ``.obsm``, with or without "X_" before it.
+    """
+    check_adata(adata)
+    slots = slot_names.Slots(key)
+    hint = f"Call scp.tl.recover_states(adata, model, cell_type_key, key_added={key!r}) first."
+    check_has_key(adata.obs, slots.state, where="adata.obs", hint=hint)
+    states = adata.obs[slots.state].astype("category")
+    table = pd.DataFrame({"state": states}, index=adata.obs_names)
+    names = [str(name) for name in states.cat.categories]
+    colors = adata.uns.get(f"{slots.state}_colors", ())
+    if len(colors) >= len(names):
+        table.attrs["colors"] = dict(zip(names, map(str, colors), strict=False))
+    if slots.score in adata.obs:
+        table["score"] = adata.obs[slots.score].to_numpy(dtype=np.float64)
+    if basis is None:
+        return table
+    if basis not in adata.obsm and f"X_{basis}" in adata.obsm:
+        basis = f"X_{basis}"
+    check_has_key(adata.obsm, basis, where="adata.obsm", hint="Name the places of the cells with basis=.")
+    places = np.asarray(adata.obsm[basis], dtype=np.float64)
+    if places.ndim != 2 or places.shape[1] < 2:
+        msg = f"adata.obsm[{basis!r}] has shape {places.shape}; two columns, x and y, are needed."
+        raise ValueError(msg)
+    table["x"], table["y"] = places[:, 0], places[:, 1]
+    return table

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._checks import logger
-from ._dask_tasks import (
+from scprograms._core.checks import logger
+from scprograms._core.svd import starting_basis
+
+from .dask_tasks import (
     Chunk,
     Cross,
     FirstReading,
@@ -36,8 +38,7 @@ from ._dask_tasks import (
     run_task,
     shapes_of,
 )
-from ._protocol import RowUpdate
-from ._svd import starting_basis
+from .protocol import RowUpdate
 
 FAN_IN = 4
 MOST_GRAM_COLUMNS = 8000

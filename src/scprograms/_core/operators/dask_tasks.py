@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._kernels import add_gram
-from ._operators import CompressedOperator, DenseOperator, RowUpdate, in_memory
+from scprograms._core.kernels import add_gram
+
+from .in_memory import CompressedOperator, DenseOperator, in_memory
+from .protocol import RowUpdate
 
 DENSE_ROWS = 2048
 DENSE_GRAM_COST = 0.009

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._kernels import column_deviations, column_sums, gather_rows, row_deviations, scatter_rows
-from ._parallel import ROWS_PER_BLOCK, for_blocks, map_blocks
-from ._protocol import MatrixOperator, RowUpdate, TwoProducts, is_dask
+from scprograms._core.kernels import column_deviations, column_sums, gather_rows, row_deviations, scatter_rows
+from scprograms._core.sums import sum_in_order, sum_of_products
+from scprograms._core.threads import ROWS_PER_BLOCK, for_blocks, map_blocks
 
-
-def as_operator(X: Any) -> MatrixOperator:
-    """Wrap a matrix, and leave an operator as it is."""
-    if is_dask(X):
-        from ._dask import DaskOperator
-
-        return DaskOperator(X)
-    return in_memory(X) if sparse.issparse(X) or isinstance(X, np.ndarray) else X
+from .protocol import TwoProducts
 
 
 def in_memory(X: Any) -> DenseOperator | CompressedOperator:
@@ -166,83 +157,6 @@ class CompressedOperator(TwoProducts):
         return squares + (self.shape[0] - counts) * center**2
 
 
-class CenteredOperator(TwoProducts):
-    """``(X - 1 center') diag(1/scale)`` of another operator, without forming it."""
-
-    def __init__(self, base: MatrixOperator, center: NDArray, scale: NDArray | None = None) -> None:
-        self._base = base
-        self._center = np.asarray(center, dtype=np.float64)
-        self._scale = np.ones(base.shape[1]) if scale is None else np.asarray(scale, dtype=np.float64)
-        self.shape = base.shape
-        self.dtype = base.dtype
-        self.one_pass = base.one_pass
-
-    def matmul(self, B: NDArray) -> NDArray:
-        B = B / self._scale[:, None]
-        out = self._base.matmul(B)
-        out -= (self._center @ B).astype(self.dtype)
-        return out
-
-    def rmatmul(self, A: NDArray) -> NDArray:
-        return self._centered(self._base.rmatmul(A), A.sum(axis=0, dtype=np.float64))
-
-    def _centered(self, product: NDArray, sums: NDArray) -> NDArray:
-        """Return the product with the transpose from that of the base, and the sums of the columns of the factor."""
-        out = product.astype(np.float64)
-        out -= np.outer(self._center, sums)
-        out /= self._scale[:, None]
-        return out.astype(self.dtype)
-
-    def cross(self, B: NDArray) -> tuple[NDArray, Callable[[], NDArray]]:
-        if not self.one_pass:
-            return super().cross(B)
-        B = B / self._scale[:, None]
-        product, back = self._base.cross(B)
-        shift = self._center @ B
-        product -= shift.astype(self.dtype)
-
-        def centered_back() -> NDArray:
-            of_base = back().astype(np.float64) - np.outer(self._base.column_sums(), shift)
-            return self._centered(of_base, product.sum(axis=0, dtype=np.float64))
-
-        return product, centered_back
-
-    def through(self, B: NDArray, W: NDArray, update: RowUpdate) -> NDArray:
-        if not self.one_pass:
-            return super().through(B, W, update)
-        B = B / self._scale[:, None]
-        of_base = self._base.through(B, W, Shifted(update, (self._center @ B).astype(self.dtype)))
-        return self._centered(of_base, W.sum(axis=0, dtype=np.float64))
-
-    def gram(self) -> NDArray | None:
-        gram = self._base.gram()
-        if gram is None:
-            return None
-        crossed = np.outer(self._base.column_sums() - self.shape[0] * self._center, self._center)
-        gram = gram - crossed - np.outer(self._center, self._base.column_sums())
-        gram /= self._scale[:, None]
-        gram /= self._scale
-        return gram
-
-    def column_sums(self) -> NDArray:
-        return (self._base.column_sums() - self.shape[0] * self._center) / self._scale
-
-    def squared_deviations(self, center: NDArray) -> NDArray:
-        return self._base.squared_deviations(self._center + center * self._scale) / self._scale**2
-
-
-@dataclass(frozen=True)
-class Shifted:
-    """An update of rows from ``X B`` less a row."""
-
-    update: RowUpdate
-    shift: NDArray
-
-    def __call__(self, C: NDArray, W: NDArray) -> None:
-        C -= self.shift
-        self.update(C, W)
-
-
 class LowRankOperator(TwoProducts):
     """``Y V'``: a matrix known by its compression."""
 
@@ -263,21 +177,3 @@ class LowRankOperator(TwoProducts):
     def squared_deviations(self, center: NDArray) -> NDArray:
         squares = np.einsum("ij,jk,ik->i", self._V, self._gram, self._V)
         return squares - 2 * center * self.column_sums() + self.shape[0] * np.square(center)
-
-
-def sum_in_order(parts: Iterable[NDArray], total: NDArray) -> NDArray:
-    """Add up arrays in float64, in their order: the sum does not depend on who finished first."""
-    for part in parts:
-        total += part
-    return total
-
-
-def sum_of_products(A: NDArray, B: NDArray) -> NDArray:
-    """``A.T @ B`` over many rows: products of a block in the dtype of the data, their sum in float64."""
-    blocks = map_blocks(lambda start, stop: A[start:stop].T @ B[start:stop], A.shape[0])
-    return sum_in_order(blocks, np.zeros((A.shape[1], B.shape[1])))
-
-
-def squared_norm(op: MatrixOperator) -> float:
-    """Return ``||X||_F^2``."""
-    return float(op.squared_deviations(np.zeros(op.shape[1])).sum())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._checks import logger
-from ._dask import DaskOperator
-from ._operators import CenteredOperator, MatrixOperator, as_operator
+from scprograms._core.checks import logger
+from scprograms._core.matrix import Matrix
 
-Matrix: TypeAlias = Any
-"""A numpy array, or a scipy CSR or CSC matrix or array (scipy has no types to say so)."""
+from .centred import CenteredOperator
+from .dask import DaskOperator
+from .dispatch import as_operator
+from .protocol import MatrixOperator
 
 
 @dataclass(frozen=True)

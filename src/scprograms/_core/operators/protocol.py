@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._parallel import for_blocks
+from scprograms._core.threads import for_blocks
 
 RowUpdate = Callable[[NDArray, NDArray], object]
 """Updates some rows of W in place from the same rows of ``X B``, which it may overwrite."""

@@ -1,4 +1,4 @@
-"""From expression to chromatin accessibility: models on arrays, and how good they are."""
+"""Models of accessibility given expression, and their evaluation, on arrays."""
 
 from __future__ import annotations
 

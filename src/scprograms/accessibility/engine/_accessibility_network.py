@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from scprograms._core.devices import choose_device, limited_threads
+
 from ._accessibility_losses import accessibility_loss
-from ._batches import choose_device, limited_threads
 
 NORM_EPS = 1e-5
 _LEAST_PROBABILITY = 1e-4

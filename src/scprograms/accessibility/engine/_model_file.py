@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms._files import atomic_path
+from scprograms._core.files import atomic_path
 
 from ._baselines import Neighbours, PeakMean, Ridge
 from ._genes import GeneScaler

@@ -78,7 +78,7 @@ def train(
 ) -> tuple[Network, list[dict[str, Any]]]:
     """Train a network on these cells, and return it as of its best epoch, with its history."""
     check_torch()
-    from scprograms.nn._accessibility_network import NetworkSettings, train_network
+    from ._accessibility_network import NetworkSettings, train_network
 
     near = None if local is None else local.of(scaler, clipped)
     weights, history = train_network(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EMBEDDING_SCORES = ("ari", "nmi", "homogeneity", "silhouette", "knn_accuracy")
-"""Names of the scores, as :func:`scprograms.stats.embedding_scores` returns them."""
+"""Names of the scores, as :func:`scprograms.embeddings.engine.embedding_scores` returns them."""
 
 
 def scaled_rows(embedding: NDArray, metric: str) -> NDArray:

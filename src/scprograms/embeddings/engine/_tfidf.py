@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TFIDF_METHODS = ("l2", "log_tfidf", "tf_logidf", "logtf_logidf")
-"""The values of ``method`` of :func:`scprograms.stats.tfidf`."""
+"""The values of ``method`` of :func:`scprograms.embeddings.engine.tfidf`."""
 
 
 def tfidf(matrix: Any, method: str = "l2", *, scale_factor: float = 1e4) -> tuple[sparse.csr_matrix, NDArray]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import sparse
 
+from scprograms._core.matrix import Matrix
+
 ROWS_PER_BLOCK = 16384
 GENES_PER_BLOCK = 2048
-
-Matrix = Any  # an ndarray, or a CSR or CSC matrix or array: scipy has no common type for them
 
 
 def gene_scores(X: Matrix, W: np.ndarray) -> np.ndarray:

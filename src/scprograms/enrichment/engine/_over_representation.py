@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import hypergeom
 
-from ._multiple_testing import benjamini_hochberg
+from scprograms._core.multiple_testing import benjamini_hochberg
 
 HALDANE = 0.5
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms import _keys, get
-from scprograms._keys import Slots
-
-from . import _palette
+from scprograms._anndata import slot_names
+from scprograms._anndata.cell_groups import colors
+from scprograms._anndata.slot_names import Slots
+from scprograms._draw import palette
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 OTHERS = {
-    _keys.SHARED: "#B3B3B3",
-    _keys.NON_SPECIFIC: "#595959",
-    _keys.UNASSIGNED: _palette.WITHOUT,
-    _keys.UNCLASSIFIED: _palette.WITHOUT,
-    _keys.INACTIVE: "#F2F2F2",
+    slot_names.SHARED: "#B3B3B3",
+    slot_names.NON_SPECIFIC: "#595959",
+    slot_names.UNASSIGNED: palette.WITHOUT,
+    slot_names.UNCLASSIFIED: palette.WITHOUT,
+    slot_names.INACTIVE: "#F2F2F2",
 }
 
 
 def module_colors(adata: AnnData, key: str, names: Sequence[str]) -> dict[str, str]:
     """Return the colour of each module: the palette of ``.obs[f"{key}_module"]`` where one is stored, else our own."""
-    stored = get.colors(adata, Slots(key).module) or {}
+    stored = colors(adata, Slots(key).module) or {}
     modules = [name for name in dict.fromkeys(names) if name not in OTHERS]
-    own = _palette.program_colors(adata, key, modules)
+    own = palette.program_colors(adata, key, modules)
     return {name: stored.get(name) or own.get(name) or OTHERS[name] for name in names}
 
 

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _keys, get
-from scprograms._validate import check_int, check_real
+from scprograms._anndata import slot_names
+from scprograms._core.validate import check_int, check_real
+from scprograms._draw import figure
+from scprograms._draw.pixels import allocate_rows
+from scprograms.modules import tables
 
-from . import _figure
 from ._module_colors import module_colors
-from ._pixels import allocate_rows
 
 if TYPE_CHECKING:
     import os
@@ -93,11 +94,11 @@ def module_heatmap(
     """
     n_pixels = check_int("n_pixels", n_pixels, at_least=1)
     percentile = check_real("percentile", percentile, at_least=0, at_most=100)
-    features, samples = get.modules(adata, key=key, of="features"), get.modules(adata, key=key, of="samples")
-    sizes = features["module"].value_counts(sort=False).drop(_keys.INACTIVE)
+    features, samples = tables.modules(adata, key=key, of="features"), tables.modules(adata, key=key, of="samples")
+    sizes = features["module"].value_counts(sort=False).drop(slot_names.INACTIVE)
     sizes = sizes[sizes > 0]
     rows = allocate_rows(sizes.to_numpy(), n_pixels)
-    profiles = get.module_profiles(
+    profiles = tables.module_profiles(
         adata, key=key, layer=layer, n_rows=dict(zip(map(str, sizes.index), rows.tolist(), strict=True))
     )
     place = np.lexsort((-samples["contribution"].fillna(0).to_numpy(), samples["module"].cat.codes.to_numpy()))
@@ -105,17 +106,17 @@ def module_heatmap(
 
     named = len(samples) <= _AT_MOST_NAMED
     labels = [f"{name} ({size:,})" for name, size in sizes.items()]
-    side = _figure.text_width(labels, 8) + 0.7
-    fig, ax, owned = _figure.sized_axes(
+    side = figure.text_width(labels, 8) + 0.7
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=float(np.clip(0.13 * len(samples), 2.5, 7)),
         height=6.0,
         left=side + _STRIP + _GAP,
         right=1.3,
-        bottom=(_figure.text_width(list(samples.index), 7) if named else 0.15) + 0.25,
+        bottom=(figure.text_width(list(samples.index), 7) if named else 0.15) + 0.25,
         top=0.5,
     )
-    low, high = _figure.color_limits(profiles.to_numpy(), percentile=percentile, symmetric=False)
+    low, high = figure.color_limits(profiles.to_numpy(), percentile=percentile, symmetric=False)
     drawn = ax.imshow(
         profiles.to_numpy(), aspect="auto", interpolation="nearest", cmap=cmap, vmin=low, vmax=high, rasterized=True
     )
@@ -125,25 +126,25 @@ def module_heatmap(
     for edge in edges[:-1]:
         ax.axhline(edge - 0.5, color="white", linewidth=0.4)
     ax.set_yticks([])
-    _figure.label_rows(
+    figure.label_rows(
         ax, edges - rows / 2 - 0.5, labels, fontsize=8, importance=sizes.to_numpy(), pad=_STRIP + _GAP + 0.02
     )
     if named:
-        _figure.label_columns(ax, list(samples.index))
+        figure.label_columns(ax, list(samples.index))
     else:
         ax.set_xticks([])
-        ax.set_xlabel(f"{len(samples):,} samples", fontsize=_figure.LABEL_SIZE)
+        ax.set_xlabel(f"{len(samples):,} samples", fontsize=figure.LABEL_SIZE)
     title = f"{int(sizes.sum()):,} features in {len(samples):,} samples, by module"
-    _figure.set_title(ax, title, pad=72 * (_STRIP + _GAP) + 4)
-    _figure.side_colorbar(ax, drawn, "mean share of a feature's maximum", pad=0.15)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    figure.set_title(ax, title, pad=72 * (_STRIP + _GAP) + 4)
+    figure.side_colorbar(ax, drawn, "mean share of a feature's maximum", pad=0.15)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _strips(ax: Axes, row_colors: list[str], column_colors: list[str]) -> None:
     """Draw the bars of colours left of and above an image."""
     from matplotlib.colors import to_rgba_array
 
-    width, height = _figure.size_of(ax)
+    width, height = figure.size_of(ax)
     left = ax.inset_axes((-(_STRIP + _GAP) / width, 0, _STRIP / width, 1))
     left.imshow(to_rgba_array(row_colors)[:, None, :], aspect="auto", interpolation="nearest")
     above = ax.inset_axes((0, 1 + _GAP / height, 1, _STRIP / height))

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, get
-from scprograms._validate import check_int
+from scprograms._anndata import slot_names
+from scprograms._anndata.cell_groups import labels
+from scprograms._core.validate import check_int
+from scprograms._draw import figure, palette
+from scprograms.modules import tables
 
-from . import _figure, _palette
 from ._module_colors import OTHERS, module_colors, short_name, text_color
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_SPECIFIC_COLOR = _palette.BLUE
+_SPECIFIC_COLOR = palette.BLUE
 _LARGEST_DOT = 170.0
 """Area, in square points."""
 
@@ -76,11 +78,11 @@ def feature_score(
     from matplotlib import pyplot as plt
 
     n_bins = check_int("n_bins", n_bins, at_least=1)
-    modules, features = get.modules(adata, key=key), get.modules(adata, key=key, of="features")
+    modules, features = tables.modules(adata, key=key), tables.modules(adata, key=key, of="features")
     kind = np.where(features["module"].isin(list(OTHERS)), features["module"].astype(str), "specific")
-    height, fontsize = _figure.row_layout(len(modules), at_most=7.0)
+    height, fontsize = figure.row_layout(len(modules), at_most=7.0)
     height = max(height, 3.0)
-    side = _figure.text_width(list(modules.index), fontsize)
+    side = figure.text_width(list(modules.index), fontsize)
     wide = (0.75, 3.6, 0.55 + side, 2.4, 0.6)
     full_width, full_height = sum(wide), height + 1.0
     fig = plt.figure(figsize=(full_width, full_height))
@@ -94,7 +96,7 @@ def feature_score(
         left.axvline(value, color="black", linewidth=1, linestyle="--", gid="threshold")
     names = {"sd": "Median \N{PLUS-MINUS SIGN} SD", "mad": "Median + 3 x 1.4826 MAD", "raw_mad": "Median + 3 MAD"}
     rule = names.get(modules.attrs["rule"], f"Permutation, FDR {modules.attrs.get('fdr', np.nan):g}")
-    _figure.set_title(left, f"{rule}: " + (", ".join(f"{value:.3f}" for value in thresholds) or "no threshold"))
+    figure.set_title(left, f"{rule}: " + (", ".join(f"{value:.3f}" for value in thresholds) or "no threshold"))
 
     colors = module_colors(adata, key, list(modules.index))
     counts = modules["n_specific"].to_numpy()
@@ -104,32 +106,32 @@ def feature_score(
     right.set_yticks(np.arange(len(modules)), list(modules.index), fontsize=fontsize)
     right.set_ylim(len(modules) - 0.4, -0.6)
     right.margins(x=0.18)
-    _figure.name_axes(right, "specific features")
+    figure.name_axes(right, "specific features")
     right.tick_params(axis="y", labelsize=fontsize)
-    _figure.set_title(right, f"Specific features of {len(modules)} modules")
+    figure.set_title(right, f"Specific features of {len(modules)} modules")
     right.locator_params(axis="x", nbins=4)
-    return _figure.finish(fig, [left, right], owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, [left, right], owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _draw_distribution(ax: Axes, score: pd.Series, kind: np.ndarray, n_bins: int) -> None:
-    palette = {
-        _keys.NON_SPECIFIC: OTHERS[_keys.NON_SPECIFIC],
-        _keys.SHARED: OTHERS[_keys.SHARED],
-        _keys.UNASSIGNED: OTHERS[_keys.UNASSIGNED],
+    color_of = {
+        slot_names.NON_SPECIFIC: OTHERS[slot_names.NON_SPECIFIC],
+        slot_names.SHARED: OTHERS[slot_names.SHARED],
+        slot_names.UNASSIGNED: OTHERS[slot_names.UNASSIGNED],
         "specific": _SPECIFIC_COLOR,
     }
-    shown = [name for name in palette if (kind == name).any()]
+    shown = [name for name in color_of if (kind == name).any()]
     values = [score.to_numpy()[kind == name] for name in shown]
     ax.hist(
         values,
         bins=np.linspace(0, 1, n_bins + 1).tolist(),
         stacked=True,
-        color=[palette[name] for name in shown],
+        color=[color_of[name] for name in shown],
         label=[f"{name} ({len(part):,})" for name, part in zip(shown, values, strict=True)],
     )
-    if n_inactive := int((kind == _keys.INACTIVE).sum()):
+    if n_inactive := int((kind == slot_names.INACTIVE).sum()):
         ax.plot([], [], " ", label=f"without loadings: {n_inactive:,}")
-    _figure.name_axes(ax, "feature score", "features")
+    figure.name_axes(ax, "feature score", "features")
     ax.set_xlim(0, max(1.0, ax.get_xlim()[1]))
     ax.margins(y=0.3)
     box = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.9, "borderaxespad": 0.1}
@@ -191,9 +193,9 @@ def module_map(
     >>> len(ax.collections[0].get_offsets())
     36
     """
-    table = get.modules(adata, key=key, of="samples")
-    table["row"] = get.labels(adata, rows)
-    table["column"] = get.labels(adata, columns) if columns is not None else pd.Categorical([""] * len(table))
+    table = tables.modules(adata, key=key, of="samples")
+    table["row"] = labels(adata, rows)
+    table["column"] = labels(adata, columns) if columns is not None else pd.Categorical([""] * len(table))
     table = table.dropna(subset=["row", "column"])
     if table.duplicated(["row", "column"]).any():
         first = table.loc[table.duplicated(["row", "column"]), ["row", "column"]].iloc[0]
@@ -207,14 +209,14 @@ def module_map(
     colors = module_colors(adata, key, list(table["module"].cat.categories))
     used = [name for name in table["module"].cat.categories if (table["module"] == name).any()]
     step = 0.24
-    fig, ax, owned = _figure.sized_axes(
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=max(step * len(column_names), 0.4),
         height=max(step * len(row_names), 1.6),
-        left=_figure.text_width(row_names, 8) + 0.3,
-        right=0.9 + _figure.text_width(used, 7) * -(-len(used) // 24) * 1.6,
+        left=figure.text_width(row_names, 8) + 0.3,
+        right=0.9 + figure.text_width(used, 7) * -(-len(used) // 24) * 1.6,
         bottom=0.2,
-        top=_figure.text_width(column_names, 8) + 0.3,
+        top=figure.text_width(column_names, 8) + 0.3,
     )
     x = table["column"].cat.codes.to_numpy()
     y = table["row"].map({name: i for i, name in enumerate(row_names)}).to_numpy(dtype=float)
@@ -231,9 +233,9 @@ def module_map(
     ax.set_xticks(range(len(column_names)), column_names, rotation=90, fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_color("0.8")
-    _figure.set_title(ax, "Module of each sample")
+    figure.set_title(ax, "Module of each sample")
     _legends(ax, used, colors)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _row_order(table: pd.DataFrame) -> list[str]:
@@ -247,14 +249,14 @@ def _row_order(table: pd.DataFrame) -> list[str]:
 def _legends(ax: Axes, used: list[str], colors: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
-    width, height = _figure.size_of(ax)
+    width, height = figure.size_of(ax)
 
     def dot(color: str, share: float, label: str) -> Line2D:
         style = {"markeredgecolor": "0.3", "markeredgewidth": 0.3, "markersize": np.sqrt(_LARGEST_DOT * share)}
         return Line2D([], [], linestyle="", marker="o", markerfacecolor=color, label=label, **style)
 
     sizes = [dot("0.8", share, f"{share:g}") for share in (0.25, 0.5, 1)]
-    options: dict[str, Any] = {"frameon": False, "fontsize": _figure.SMALL_SIZE, "title_fontsize": _figure.LEGEND_SIZE}
+    options: dict[str, Any] = {"frameon": False, "fontsize": figure.SMALL_SIZE, "title_fontsize": figure.LEGEND_SIZE}
     options |= {"borderaxespad": 0, "alignment": "left"}
     place: dict[str, Any] = {"loc": "upper left", "bbox_transform": ax.transAxes}
     first = ax.legend(

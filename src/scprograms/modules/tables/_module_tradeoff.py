@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms import _store_modules
+from scprograms.modules.store import read_tradeoff
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,4 +40,4 @@ def module_tradeoff(adata: AnnData, *, key: str = "nmf") -> pd.DataFrame:
     >>> scp.get.module_tradeoff(adata)["n_programs"].tolist()
     [2, 4, 6]
     """
-    return _store_modules.read_tradeoff(adata, key)
+    return read_tradeoff(adata, key)

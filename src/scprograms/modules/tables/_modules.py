@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms import _keys, _store, _store_modules
-from scprograms._validate import check_choice, check_int
+from scprograms._anndata import slot_names
+from scprograms._anndata.matrix import read_matrix
+from scprograms._core.validate import check_choice, check_int
+from scprograms.modules.store import read_feature_modules, read_group_modules, read_modules, read_sample_modules
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -72,11 +74,11 @@ def modules(
         msg = f"of={of!r} with groupby={groupby!r}: name a column of adata.obs with of='groups', and only then."
         raise ValueError(msg)
     if groupby is not None:
-        return _store_modules.read_group_modules(adata, key, groupby)
+        return read_group_modules(adata, key, groupby)
     read = {
-        "modules": _store_modules.read_modules,
-        "features": _store_modules.read_feature_modules,
-        "samples": _store_modules.read_sample_modules,
+        "modules": read_modules,
+        "features": read_feature_modules,
+        "samples": read_sample_modules,
     }[of]
     return read(adata, key)
 
@@ -122,14 +124,14 @@ def module_profiles(
     >>> scp.get.module_profiles(adata).index.tolist()
     ['program_0', 'program_1', 'program_2', 'program_3', 'shared', 'non-specific']
     """
-    table = _store_modules.read_feature_modules(adata, key)
-    names = [name for name in table["module"].cat.categories if name != _keys.INACTIVE]
+    table = read_feature_modules(adata, key)
+    names = [name for name in table["module"].cat.categories if name != slot_names.INACTIVE]
     rows = dict.fromkeys(names, n_rows) if not isinstance(n_rows, Mapping) else dict(n_rows)
     if unknown := sorted(set(rows) - set(names)):
         msg = f"n_rows names {unknown}, which are no modules. There: {names}."
         raise ValueError(msg)
     rows = {name: check_int("n_rows", rows[name], at_least=1) for name in names if name in rows}
-    matrix: Any = _store.read_matrix(adata, layer=layer)
+    matrix: Any = read_matrix(adata, layer=layer)
     features, sizes, index = _bins(table, rows)
     top = np.asarray(matrix.max(axis=0).todense() if sparse.issparse(matrix) else matrix.max(axis=0)).ravel()
     weights = 1 / np.where(top[features] > 0, top[features], 1).astype(np.float64)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._f_distribution import f_tail
-from ._moments import GroupMoments, group_moments
+from scprograms._core.f_distribution import f_tail
+from scprograms._core.moments import GroupMoments, group_moments
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def anova_from_moments(moments: GroupMoments) -> OneWayAnova:
     Parameters
     ----------
     moments
-        From :func:`scprograms.stats.group_moments`.
+        From :func:`scprograms._core.moments.group_moments`.
 
     Returns
     -------
-    What :func:`scprograms.stats.one_way_anova` returns for the values themselves. Groups without rows do not count.
+    What :func:`scprograms.perturbation.engine.one_way_anova` returns for the values themselves. Groups without rows do not count.
 
     Raises
     ------

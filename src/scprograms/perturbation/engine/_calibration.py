@@ -25,7 +25,7 @@ def inflation(log10_p: np.ndarray) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats._calibration import inflation
+    >>> from scprograms.perturbation.engine._calibration import inflation
     >>> round(inflation(np.log10((np.arange(999) + 1) / 1000)), 3)
     1.0
     """

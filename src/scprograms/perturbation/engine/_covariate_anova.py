@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from scprograms._core.f_distribution import f_tail
+from scprograms._core.moments import group_moments
+
 from ._anova import OneWayAnova, one_way_anova
-from ._f_distribution import f_tail
-from ._moments import group_moments
 
 COLUMNS_PER_BLOCK = 32
 RANK_TOLERANCE = 1e-10

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._moments import group_moments
+from scprograms._core.moments import group_moments
 
 PSEUDO_SHARE = 0.01
 """Pseudo-count of fold changes, as a share of a column's mean: the scale of usages is arbitrary."""

@@ -8,11 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scprograms._core.resampling import (
+    SLACK,
+    Seed,
+    key_of,
+    p_values,
+    positive,
+    read_n_jobs,
+    read_stop_after,
+    run,
+    sequential_hits,
+)
+
 from . import _permutation_kernels as kernels
 from ._combination import Statistic, check_statistic
 from ._permutation_design import deviations, eliminate_strata, moments_of, read_cells
 from ._permutation_extremes import FIRST_PILOT, N_PILOT, centred_ranks, limits
-from ._resampling import SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run, sequential_hits
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ def permutation_anova(
     summed up, in the standard deviations that this sum has under permutation. A permutation is as extreme as what was
     observed if the smaller of two approximate p-values is: that of F, from a gamma distribution, and that of the
     furthest group, from a Gumbel distribution, with their moments in 100 permutations that are not counted; each is
-    divided by its share as in :func:`scprograms.stats.replicate_anova`. How good these approximations are makes no
+    divided by its share as in :func:`scprograms.perturbation.engine.replicate_anova`. How good these approximations are makes no
     difference to validity: the p-value is exact, whatever the distribution, if the cells of a stratum are exchangeable.
     They are not where guides, clones or replicates differ among themselves. All columns share the permutations. A
     stratum with cells of one group only adds nothing. Groups of one cell count. Constant columns give NaN.

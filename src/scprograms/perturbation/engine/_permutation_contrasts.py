@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scprograms._core.resampling import SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run
+
 from . import _permutation_kernels as kernels
 from ._permutation_design import compare, read_cells, runs
-from ._resampling import SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run
 
 DRAWS_PER_TASK = 2_000_000  # rows summed in one compiled call, so that Ctrl-C is heard soon
 
@@ -58,7 +59,7 @@ def permutation_contrasts(
     control
         Code of the control; None compares each group with all other cells.
     strata, n_permutations, stop_after, n_jobs
-        As in :func:`scprograms.stats.permutation_anova`.
+        As in :func:`scprograms.perturbation.engine.permutation_anova`.
     random_state
         Seed. Permutation i of a group depends on the seed, on i and on the first row of the group alone, see
         :func:`permuted_group`: neither on the order of the codes nor on the other groups.

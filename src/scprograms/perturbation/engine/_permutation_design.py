@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from ._moments import GroupMoments, group_moments
+from scprograms._core.moments import GroupMoments, group_moments
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaincc, gammainccinv
 from scipy.stats import rankdata
 
+from scprograms._core.resampling import SLACK
+
 from ._combination import share_of_furthest
 from ._permutation_design import Cells, deviations, moments_of
-from ._resampling import SLACK
 
 FIRST_PILOT = 2**40  # the pilot's permutations are none of those that are counted
 N_PILOT = 100

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from ._moments import group_moments
+from scprograms._core.moments import group_moments
+
 from ._replicate_model import ReplicateMeans, replicate_means, weighted_fit
 
 SCALES = ("rank", "raw")

@@ -9,7 +9,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import chdtri
 
-from ._moments import group_moments
+from scprograms._core.moments import group_moments
 
 TOLERANCE = 1e-13
 MAX_ITERATIONS = 200

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from scprograms._core.moments import _compile
+from scprograms._core.resampling import SLACK, p_values, sequential_hits
+
 from . import _permutation_kernels as kernels
-from ._moments import _compile
 from ._replicate_model import ReplicateMeans, WeightedFit, sum_by, variance_components, weighted_fit
-from ._resampling import SLACK, p_values, sequential_hits
 
 STOP_AFTER = 100
 LEAST_VARIANCE = 1e-10  # of a group's mean under permutation, relative to its weight: less is rounding

@@ -7,14 +7,15 @@ from typing import Literal
 
 import numpy as np
 
+from scprograms._core.f_distribution import f_tail
+from scprograms._core.resampling import Seed, key_of, positive, read_n_jobs
+
 from ._anova import one_way_anova
 from ._combination import Statistic, check_statistic, smaller_p
-from ._f_distribution import f_tail
 from ._replicate_cells import NOT_ESTIMABLE, checked_cells
 from ._replicate_model import weighted_fit
 from ._replicate_permutation import furthest_group
 from ._replicate_statistics import contrasts, omnibus
-from ._resampling import Seed, key_of, positive, read_n_jobs
 from ._skewed_tail import skewed_t_tail
 
 Scale = Literal["rank", "raw"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammainc, gammaincc, gammaln, ndtri_exp
 
-from ._f_distribution import SMALLEST_P, f_tail
+from scprograms._core.f_distribution import SMALLEST_P, f_tail
 
 SYMMETRIC = 1e-6  # a skewness below this changes no digit that matters
 LARGE = 1e5

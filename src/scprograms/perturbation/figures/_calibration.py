@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scprograms import get
-from scprograms.get._calibration import quantiles
-
-from . import _figure, _palette
+from scprograms._draw import figure, palette
+from scprograms.perturbation import tables
+from scprograms.perturbation.tables import quantiles
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"pseudo": _palette.BLUE, "effects": _palette.VERMILION}
+_COLORS = {"pseudo": palette.BLUE, "effects": palette.VERMILION}
 _ROOM = 1.6
 """Effects far beyond the null are drawn at the edge, at this multiple of the largest null value."""
 
@@ -81,12 +80,12 @@ def calibration(
     >>> scp.pl.calibration(adata, "perturbation", show=False).get_title(loc="left").splitlines()[0]
     'Replicate test within the control'
     """
-    summary = get.calibration(adata, groupby, key=key, what="summary").iloc[0]
-    null = get.calibration(adata, groupby, key=key, what="qq")
+    summary = tables.calibration(adata, groupby, key=key, what="summary").iloc[0]
+    null = tables.calibration(adata, groupby, key=key, what="qq")
     real = None
     if effects:
-        real = quantiles(get.effects(adata, groupby, key=key)["log10_p"].to_numpy(dtype=float))
-    fig, ax, owned = _figure.sized_axes(ax, width=3.4, height=3.4, left=0.65, right=0.2, bottom=0.6, top=0.85)
+        real = quantiles(tables.effects(adata, groupby, key=key)["log10_p"].to_numpy(dtype=float))
+    fig, ax, owned = figure.sized_axes(ax, width=3.4, height=3.4, left=0.65, right=0.2, bottom=0.6, top=0.85)
     right = max(float(part["expected"].max()) for part in (null, real) if part is not None and len(part)) * 1.04
     top = max(right, float(null["observed"].max()) * 1.08)
     if real is not None and len(real):
@@ -98,10 +97,10 @@ def calibration(
     _points(ax, null, top, "pseudo", f"{len(null):,} tests within the control")
     ax.set_xlim(0, right)
     ax.set_ylim(-0.015 * top, top * 1.015)
-    _figure.set_title(ax, _title(summary))
-    _figure.name_axes(ax, f"expected {_figure.LOG10_P}", f"observed {_figure.LOG10_P}")
-    ax.legend(frameon=False, fontsize=_figure.SMALL_SIZE, loc=_free_corner(null, right, top), handletextpad=0.4)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    figure.set_title(ax, _title(summary))
+    figure.name_axes(ax, f"expected {figure.LOG10_P}", f"observed {figure.LOG10_P}")
+    ax.legend(frameon=False, fontsize=figure.SMALL_SIZE, loc=_free_corner(null, right, top), handletextpad=0.4)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _points(ax: Axes, table: pd.DataFrame, top: float, name: str, label: str) -> None:

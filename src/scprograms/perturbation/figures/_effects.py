@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import get
-from scprograms._validate import check_int
-from scprograms.get._names import program_names
-
-from ._pixels import wrap_term
+from scprograms._anndata.program_names import program_names
+from scprograms._core.validate import check_int
+from scprograms._draw.pixels import wrap_term
+from scprograms.perturbation import tables
+from scprograms.programs import tables as programs_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def chosen_effects(
         perturbations = [perturbations] if isinstance(perturbations, str) else list(map(str, perturbations))
     if programs is not None:
         programs = [programs] if isinstance(programs, str) else list(programs)
-    table = get.effects(adata, groupby, key=key, perturbation=perturbations, program=programs)
+    table = tables.effects(adata, groupby, key=key, perturbation=perturbations, program=programs)
     available = list(dict.fromkeys(table["perturbation"]))
     if perturbations is not None:
         names = list(dict.fromkeys(perturbations))
@@ -51,7 +51,7 @@ def chosen_effects(
         names = _strongest(table)[:n_perturbations]
         table = table[table["perturbation"].isin(names)]
     found = set(table["program"])
-    wanted = programs if programs is not None else list(get.usages(adata, key=key))
+    wanted = programs if programs is not None else list(programs_tables.usages(adata, key=key))
     return table, names, [name for name in dict.fromkeys(wanted) if name in found], len(available)
 
 

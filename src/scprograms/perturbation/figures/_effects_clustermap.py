@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._validate import check_real, warn
+from scprograms._core.validate import check_real, warn
+from scprograms._draw import figure
+from scprograms._draw.clustermap import ROOM_ABOVE, place_clustermap
 
-from . import _effects, _figure
-from ._loadings import ROOM_ABOVE, place_clustermap
+from . import _effects
 
 if TYPE_CHECKING:
     import os
@@ -119,11 +120,11 @@ def effects_clustermap(
     named = len(rows) <= _AT_MOST_NAMED
     pitch = float(np.clip(10 / len(rows), 0.085, 0.16))
     fontsize = min(8.0, pitch * 72 * 0.82)
-    side = _figure.text_width(rows, fontsize) if named else 0.4
+    side = figure.text_width(rows, fontsize) if named else 0.4
     per_column = 0.27 if names else 0.2 if len(columns) <= 25 else 0.17
     width, height = max(1.2, per_column * len(columns)), max(1.5, len(rows) * pitch) if named else 8.0
-    branches, bottom = 0.8, _figure.text_width(labels, 7 if names else 8) + 0.3
-    low, high = _figure.color_limits(
+    branches, bottom = 0.8, figure.text_width(labels, 7 if names else 8) + 0.3
+    low, high = figure.color_limits(
         np.append(table.to_numpy()[table.notna()], 0), percentile=percentile, symmetric=True
     )
     grid = sns.clustermap(
@@ -146,29 +147,29 @@ def effects_clustermap(
     heatmap = grid.ax_heatmap
     heatmap.set_facecolor("0.8")
     heatmap.set_xlabel("")
-    heatmap.set_ylabel("" if named else f"{len(rows):,} {_effects.kind(tested)}s", fontsize=_figure.LABEL_SIZE)
+    heatmap.set_ylabel("" if named else f"{len(rows):,} {_effects.kind(tested)}s", fontsize=figure.LABEL_SIZE)
     heatmap.tick_params(axis="y", labelsize=fontsize, length=2, pad=1, labelrotation=0)
     heatmap.tick_params(axis="x", labelsize=7 if names else 8, length=2, labelrotation=90)
     for label in heatmap.get_xticklabels():
         label.set(multialignment="right", linespacing=1.0)
     grid.ax_cbar.set_ylabel(
-        _figure.fit_lines(_effects.EFFECT, min(2.0, height), _figure.TICK_SIZE), fontsize=_figure.TICK_SIZE
+        figure.fit_lines(_effects.EFFECT, min(2.0, height), figure.TICK_SIZE), fontsize=figure.TICK_SIZE
     )
-    grid.ax_cbar.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
+    grid.ax_cbar.tick_params(labelsize=figure.SMALL_SIZE, length=2)
     notes = [_effects.title(tested, len(rows), n_all if perturbations is None else len(rows))]
     if named:
         _mark(
             grid, _effects.matrix(tested, "q", rows, columns).to_numpy() <= max_q, np.abs(table.to_numpy()) > 0.6 * high
         )
         notes.append(f"Points: q ≤ {max_q:g}.")
-    _figure.set_title(grid.ax_col_dendrogram, "\n".join(notes), pad=4)
+    figure.set_title(grid.ax_col_dendrogram, "\n".join(notes), pad=4)
     axes = {
         "heatmap": heatmap,
         "row_dendrogram": grid.ax_row_dendrogram,
         "column_dendrogram": grid.ax_col_dendrogram,
         "colorbar": grid.ax_cbar,
     }
-    return _figure.finish(grid.figure, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(grid.figure, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _linkage(table: pd.DataFrame, method: str, metric: str) -> np.ndarray | None:

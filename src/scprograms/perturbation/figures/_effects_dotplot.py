@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._validate import check_real
+from scprograms._core.validate import check_real
+from scprograms._draw import dots, figure
 
-from . import _dots, _effects, _figure
+from . import _effects
 
 if TYPE_CHECKING:
     import os
@@ -118,18 +119,18 @@ def effects_dotplot(
     if perturbations is None:
         rows = _by_program(table, rows, columns, max_q)
     table = table[table["effect"].notna() & table["q"].notna()]
-    fig, ax, owned = _figure.sized_axes(
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=max(1.0, (_NAMED_PITCH if names else _PITCH) * len(columns) + 0.1),
         height=max(2.6, _PITCH * len(rows) + 0.1),
-        left=_figure.text_width(rows, 8) + 0.2,
+        left=figure.text_width(rows, 8) + 0.2,
         right=1.4,
-        bottom=_figure.text_width(labels, 7 if names else 8) + 0.25,
+        bottom=figure.text_width(labels, 7 if names else 8) + 0.25,
         top=0.55,
     )
-    strength = _dots.strength(table["q"])
+    strength = dots.strength(table["q"])
     largest = float(min(size_cap, max(strength.max(initial=0), 2)))
-    low, high = _figure.color_limits(
+    low, high = figure.color_limits(
         table["effect"].to_numpy() if len(table) else np.ones(1), percentile=percentile, symmetric=True
     )
     scale = min(1.0, _room(ax, len(rows), len(columns)))
@@ -139,7 +140,7 @@ def effects_dotplot(
     drawn = ax.scatter(
         table["program"].map({name: i for i, name in enumerate(columns)}).to_numpy()[order],
         table["perturbation"].map({name: i for i, name in enumerate(rows)}).to_numpy()[order],
-        s=_dots.LARGEST * scale * np.minimum(strength[order] / largest, 1),
+        s=dots.LARGEST * scale * np.minimum(strength[order] / largest, 1),
         c=table["effect"].to_numpy()[order],
         cmap=cmap,
         vmin=low,
@@ -150,7 +151,7 @@ def effects_dotplot(
     )
     ax.set_xlim(-0.6, len(columns) - 0.4)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    _, height = _figure.size_of(ax)
+    _, height = figure.size_of(ax)
     ax.set_xticks(
         range(len(columns)), labels, rotation=90, fontsize=7 if names else 8, linespacing=1.0, multialignment="right"
     )
@@ -159,18 +160,18 @@ def effects_dotplot(
     ax.grid(color="0.92", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    _figure.set_title(ax, _effects.title(table, len(rows), n_all if perturbations is None else len(rows)))
-    _figure.side_colorbar(ax, drawn, _effects.EFFECT, pad=0.2, height=1.5)
+    figure.set_title(ax, _effects.title(table, len(rows), n_all if perturbations is None else len(rows)))
+    figure.side_colorbar(ax, drawn, _effects.EFFECT, pad=0.2, height=1.5)
     capped = bool((strength > size_cap).any())
-    _dots.size_legend(ax, largest, below=1.7, capped=capped, outlined=f"q ≤ {max_q:g}", scale=scale)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    dots.size_legend(ax, largest, below=1.7, capped=capped, outlined=f"q ≤ {max_q:g}", scale=scale)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _room(ax: Axes, n_rows: int, n_columns: int) -> float:
     """Return the area of the largest dot that has room, in units of the usual one."""
-    width, height = _figure.size_of(ax)
+    width, height = figure.size_of(ax)
     pitch = min(width / max(1, n_columns), height / max(1, n_rows)) * 72
-    return pitch**2 * np.pi / 4 / _dots.LARGEST
+    return pitch**2 * np.pi / 4 / dots.LARGEST
 
 
 def _by_program(table: pd.DataFrame, rows: list[str], columns: list[str], max_q: float) -> list[str]:

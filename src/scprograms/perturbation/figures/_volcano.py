@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import get
-from scprograms._validate import check_int, check_real
+from scprograms._core.validate import check_int, check_real
+from scprograms._draw import figure, palette
+from scprograms._draw.pixels import spread, wrap_term
+from scprograms.perturbation import tables
 
-from . import _effects, _figure, _palette
-from ._pixels import spread, wrap_term
+from . import _effects
 
 if TYPE_CHECKING:
     import os
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = {"up": _palette.UP, "down": _palette.DOWN, "neither": _palette.NEITHER}
+_COLORS = {"up": palette.UP, "down": palette.DOWN, "neither": palette.NEITHER}
 _FONT = 7.0
 _PAD = 0.12
 
@@ -109,7 +110,7 @@ def volcano(
     max_q = check_real("max_q", max_q, at_least=0, at_most=1)
     n_labels = check_int("n_labels", n_labels, at_least=0)
     one = str(program if perturbation is None else perturbation)
-    table = get.effects(adata, groupby, key=key, perturbation=perturbation, program=program)
+    table = tables.effects(adata, groupby, key=key, perturbation=perturbation, program=program)
     table = table[np.isfinite(table["effect"]) & np.isfinite(table["log10_p"])].reset_index(drop=True)
     if table.empty:
         msg = f"{one!r} has no effect that could be tested: there is nothing to draw."
@@ -124,7 +125,7 @@ def volcano(
     significant = (table["q"] <= max_q).to_numpy()
     effect, height = table["effect"].to_numpy(dtype=float), -table["log10_p"].to_numpy(dtype=float)
     way = np.where(significant, np.where(effect > 0, "up", "down"), "neither")
-    fig, ax, owned = _figure.sized_axes(
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=5.6 if many == "perturbation" or not names else 7.5,
         height=4.2,
@@ -154,9 +155,9 @@ def volcano(
         counts = f"{(way == 'up').sum()} use it more, {(way == 'down').sum()} less,"
     if many == "program":
         counts = f"{(way == 'up').sum()} raised, {(way == 'down').sum()} lowered"
-    _figure.set_title(ax, f"{wrap_term(one, width=76)}\n{len(table):,} {what}s; {counts} at q ≤ {max_q:g}")
-    _figure.name_axes(ax, _effects.EFFECT, _figure.LOG10_P)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    figure.set_title(ax, f"{wrap_term(one, width=76)}\n{len(table):,} {what}s; {counts} at q ≤ {max_q:g}")
+    figure.name_axes(ax, _effects.EFFECT, figure.LOG10_P)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _label(ax: Axes, table: pd.DataFrame, texts: list[str], way: np.ndarray, *, n_labels: int) -> None:
@@ -164,14 +165,14 @@ def _label(ax: Axes, table: pd.DataFrame, texts: list[str], way: np.ndarray, *, 
     effect, log10_p = table["effect"].to_numpy(dtype=float), table["log10_p"].to_numpy(dtype=float)
     ranked = np.lexsort((-np.abs(effect), log10_p))
     ranked = ranked[way[ranked] != "neither"][:n_labels]
-    width, height = _figure.size_of(ax)
+    width, height = figure.size_of(ax)
     bottom, top = ax.get_ylim()
     lines = max((texts[i].count("\n") + 1 for i in ranked), default=1)
     gap = _FONT * (1.2 * lines + 0.1) / 72 / height * (top - bottom)
     capacity = max(1, int((top - bottom) / gap))
     sides = {name: ranked[way[ranked] == name][:capacity] for name in ("down", "up")}
     room = {
-        name: _figure.text_width([texts[i] for i in rows], _FONT) + 2 * _PAD if len(rows) else _PAD
+        name: figure.text_width([texts[i] for i in rows], _FONT) + 2 * _PAD if len(rows) else _PAD
         for name, rows in sides.items()
     }
     # Names so long that they would leave no room for the points run over the edge of the axes instead.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store
-from scprograms._validate import check_choice
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit, read_table
+from scprograms._core.validate import check_choice
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -65,17 +66,17 @@ def calibration(
     15
     """
     check_choice("what", what, ("tests", "summary", "qq"))
-    table = _store.read_table(adata, key, _keys.CALIBRATION, groupby=groupby)
+    table = read_table(adata, key, slot_names.CALIBRATION, groupby=groupby)
     if what == "tests":
         return table
-    summary = _store.read_table(adata, key, _keys.CALIBRATION_SUMMARY, groupby=groupby)
+    summary = read_table(adata, key, slot_names.CALIBRATION_SUMMARY, groupby=groupby)
     if what == "summary":
         return summary.reset_index(drop=True).assign(is_of_effects=_is_of_effects(adata, key, groupby, summary))
     return quantiles(table["log10_p"].to_numpy(), n_independent=int(summary["n_independent"].iloc[0]))
 
 
 def _is_of_effects(adata: AnnData, key: str, groupby: str, summary: pd.DataFrame) -> bool:
-    params = _store.read_fit(adata, key).get(_keys.EFFECTS_PARAMS, {}).get(_keys.table_name(groupby))
+    params = read_fit(adata, key).get(slot_names.EFFECTS_PARAMS, {}).get(slot_names.table_name(groupby))
     if params is None or params.get("versus") != "control":
         return False
     made = summary.iloc[0]

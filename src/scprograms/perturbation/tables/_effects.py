@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from scprograms import _keys, _store
-from scprograms._validate import listing
-
-from ._select import select_programs
+from scprograms._anndata import slot_names
+from scprograms._anndata.selection import select_programs
+from scprograms._anndata.slots import read_fit, read_table, read_usages
+from scprograms._core.validate import listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,10 +62,10 @@ def effects(
     >>> len(scp.get.effects(adata, "perturbation", program="program_0"))
     5
     """
-    table = _store.read_table(adata, key, _keys.EFFECTS, groupby=groupby)
+    table = read_table(adata, key, slot_names.EFFECTS, groupby=groupby)
     for column in ("perturbation", "program"):
         table[column] = table[column].astype(str)
-    programs = select_programs(program, list(_store.read_usages(adata, key).columns), argument="program")
+    programs = select_programs(program, list(read_usages(adata, key).columns), argument="program")
     keep = table["program"].isin(programs)
     if perturbation is not None:
         # The labels of a column of booleans or numbers are in the table as texts.
@@ -79,6 +79,6 @@ def effects(
             raise ValueError(msg)
         keep &= table["perturbation"].isin(wanted)
     found = table[keep].reset_index(drop=True)
-    params = _store.read_fit(adata, key).get(_keys.EFFECTS_PARAMS, {}).get(_keys.table_name(groupby), {})
+    params = read_fit(adata, key).get(slot_names.EFFECTS_PARAMS, {}).get(slot_names.table_name(groupby), {})
     found.attrs["versus"] = str(params.get("versus", "control"))
     return found

@@ -1,9 +1,10 @@
-"""The engine: arrays in, arrays out. It knows nothing of AnnData, scanpy or figures."""
+"""Factorizations of arrays: semi-NMF, NMF, orthogonal NMF, consensus, rank, projection."""
 
 from __future__ import annotations
 
 from ._base import ProgramEstimator
 from ._consensus import Consensus, consensus_programs, pooled_similarity
+from ._leave_out import UsagesWithout
 from ._nmf import NMF
 from ._onmf import OrthogonalNMF
 from ._project import Projection, project_usages
@@ -20,6 +21,7 @@ __all__ = [
     "Projection",
     "RankCurves",
     "SemiNMF",
+    "UsagesWithout",
     "consensus_programs",
     "pooled_similarity",
     "project_usages",

@@ -10,12 +10,14 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._checks import logger
-from ._dask import DaskOperator
-from ._operators import as_operator
-from ._parallel import threads
-from ._prepare import Matrix, prepare
-from ._protocol import is_dask
+from scprograms._core.checks import logger
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dask import DaskOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.prepare import prepare
+from scprograms._core.operators.protocol import is_dask
+from scprograms._core.threads import threads
+
 from ._solvers import Loadings, solve_usages
 
 RESIDUAL_ROWS = 1024

@@ -14,16 +14,19 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 
-from . import _checks
+from scprograms._core import checks
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dask import DaskOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import in_memory
+from scprograms._core.operators.prepare import check_non_negative, expect, log_readings, wants_intercept
+from scprograms._core.operators.protocol import is_dask
+from scprograms._core.progress import progress_bar
+from scprograms._core.threads import threads
+
 from ._base import ProgramEstimator
 from ._consensus_fits import CONSENSUS_METHODS, refit, unit_loadings_of, unit_rows_of
-from ._dask import DaskOperator
 from ._factorize import sketch_rank
-from ._operators import as_operator, in_memory
-from ._parallel import threads
-from ._prepare import Matrix, check_non_negative, expect, log_readings, wants_intercept
-from ._progress import progress_bar
-from ._protocol import is_dask
 
 GROUPINGS = ("align", "kmeans")
 MAX_ALIGNMENTS = 10
@@ -138,17 +141,17 @@ def consensus_programs(
     >>> found.usages.shape, found.runs.shape, bool((found.stability > 0.9).all())
     ((300, 3), (5, 3, 20), True)
     """
-    k = _checks.positive_int("n_components", n_components)
-    n_runs = _checks.positive_int("n_runs", n_runs, at_least=2)
-    _checks.one_of("method", method, CONSENSUS_METHODS)
-    _checks.one_of("grouping", grouping, GROUPINGS)
-    _checks.one_of("init", init, INITS)
-    if not 0 < _checks.non_negative("subsample", subsample) <= 1:
+    k = checks.positive_int("n_components", n_components)
+    n_runs = checks.positive_int("n_runs", n_runs, at_least=2)
+    checks.one_of("method", method, CONSENSUS_METHODS)
+    checks.one_of("grouping", grouping, GROUPINGS)
+    checks.one_of("init", init, INITS)
+    if not 0 < checks.non_negative("subsample", subsample) <= 1:
         msg = f"subsample={subsample} is not possible; pass a share of the cells above 0 and up to 1."
         raise ValueError(msg)
     if density_threshold is not None:
-        _checks.non_negative("density_threshold", density_threshold)
-    rng = _checks.generator(random_state)
+        checks.non_negative("density_threshold", density_threshold)
+    rng = checks.generator(random_state)
     entropy = rng.integers(2**32, size=4, dtype=np.uint64).tolist()
     first, *streams = np.random.SeedSequence(entropy).spawn(n_runs + 1)
     X = as_operator(X) if is_dask(X) else X

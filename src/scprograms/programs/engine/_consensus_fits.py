@@ -8,14 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import LowRankOperator
+from scprograms._core.operators.prepare import expect, prepare
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.threads import threads
+
 from ._base import ProgramEstimator
 from ._factorize import Factorizer, sketch_rank
 from ._nmf import NMF
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf import OrthogonalNMF
-from ._operators import LowRankOperator, MatrixOperator, as_operator
-from ._parallel import threads
-from ._prepare import Matrix, expect, prepare
 from ._semi_nmf import SemiNMF
 from ._solvers import fit_loadings
 

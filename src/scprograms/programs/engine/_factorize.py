@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _checks
+from scprograms._core import checks
+from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.progress import progress_bar
+from scprograms._core.sums import squared_norm
+from scprograms._core.svd import Compression, compress
+from scprograms._core.threads import for_blocks
+
 from ._nmf_solvers import alternate_non_negative, non_negative_start
-from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
-from ._parallel import for_blocks
-from ._progress import progress_bar
 from ._solvers import (
     Fit,
     Loadings,
@@ -29,7 +33,6 @@ from ._solvers import (
     with_explained,
 )
 from ._starts import starting_usages
-from ._svd import Compression, compress
 
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200
@@ -96,10 +99,10 @@ class Factorizer:
         """Return the sketch and the starting usages."""
         k, (n_obs, n_vars) = self.n_components, op.shape
         if k > min(n_obs, n_vars):
-            _checks.logger.warning("%d programs exceed the smaller side of the matrix (%d x %d).", k, n_obs, n_vars)
+            checks.logger.warning("%d programs exceed the smaller side of the matrix (%d x %d).", k, n_obs, n_vars)
         compression = self.sketch(op)
         if not isinstance(self.init, str):
-            return compression, _checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
+            return compression, checks.factor("init", self.init, (n_obs, k), op.dtype, signed=False)
         if self.init == "nmf":
             return compression, self._nmf_usages(compression)
         return compression, starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
@@ -148,7 +151,7 @@ class Factorizer:
     def fit_given_usages(self, op: MatrixOperator, W: NDArray) -> Fit:
         """Find the loadings for usages that are kept."""
         self._set_norm(op)
-        W = _checks.factor("W", W, (op.shape[0], self.n_components), op.dtype, signed=False)
+        W = checks.factor("W", W, (op.shape[0], self.n_components), op.dtype, signed=False)
         self._compress(op)
         fit = Fit(W, fit_loadings(op, W, intercept=self.intercept), converged=True)
         self._record("full", error_of(self.squared_norm, fit.loadings))
@@ -157,7 +160,7 @@ class Factorizer:
     def fit_given_loadings(self, op: MatrixOperator, H: NDArray) -> Fit:
         """Find the usages, and the baseline where there is one, for loadings that are kept."""
         self._set_norm(op)
-        H = _checks.factor("H", H, (self.n_components, op.shape[1]), np.dtype(float), signed=True)
+        H = checks.factor("H", H, (self.n_components, op.shape[1]), np.dtype(float), signed=True)
         self._compress(op)
         loadings, converged, errors = Loadings(H, np.zeros(op.shape[1]), 0.0), False, [np.inf]
         while not converged and self.n_iter < self.max_iter:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._checks import logger
-from ._nnls import finish_rows
-from ._parallel import for_blocks, threads
-from ._prepare import Matrix, prepare
+from scprograms._core.checks import logger
+from scprograms._core.matrix import Matrix
+from scprograms._core.nnls import finish_rows
+from scprograms._core.operators.prepare import prepare
+from scprograms._core.threads import for_blocks, threads
 
 LEAST_LEFT = 1e-10
 """A program with less than this share of its squared loadings left has none."""

@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.centred import CenteredOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.sums import squared_norm
+from scprograms._core.svd import Compression, compress
+from scprograms._core.threads import for_blocks, jit
+
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf_solvers import deal_from_rotation, dealt_out, error_of_usages, unit_columns, unit_loadings
-from ._operators import CenteredOperator, MatrixOperator, as_operator, squared_norm
-from ._parallel import for_blocks, jit
-from ._prepare import Matrix
 from ._starts import starting_usages
-from ._svd import Compression, compress
 
 HIDDEN_SHARE = 0.1
 MOST_HIDDEN = 2_000_000

@@ -13,19 +13,18 @@ from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from . import _checks
+from scprograms._core import checks
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import LowRankOperator
+from scprograms._core.operators.prepare import check_non_negative, log_readings
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.progress import progress_bar
+from scprograms._core.threads import resolve_n_jobs, threads
+
 from ._base import ProgramEstimator, column_variances
 from ._factorize import Factorizer, sketch_rank
-from ._nmf_solvers import (
-    alternate_non_negative,
-    alternate_projected_gradient,
-    non_negative_start,
-    solve_loadings,
-)
-from ._operators import LowRankOperator, MatrixOperator, as_operator
-from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, check_non_negative, log_readings
-from ._progress import progress_bar
+from ._nmf_solvers import alternate_non_negative, alternate_projected_gradient, non_negative_start, solve_loadings
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
 from ._starts import STARTS
 
@@ -148,7 +147,7 @@ class NMF(ProgramEstimator):
             If a parameter is out of range, or X has negative, NaN or infinite entries, or no signal.
         """
         self._check_params()
-        rng = _checks.generator(self.random_state)
+        rng = checks.generator(self.random_state)
         X = self._validated(X, reset=True, sketch_rank=sketch_rank(self.n_components), rng=rng)
         self.tol_ = tol = DEFAULT_TOL[self.solver] if self.tol is None else float(self.tol)
         run = Factorizer(
@@ -169,7 +168,7 @@ class NMF(ProgramEstimator):
             if H is None:
                 H = self._solve(op, X, run, tol, bar)
             else:
-                H = _checks.factor("H", H, (self.n_components, op.shape[1]), op.dtype, signed=False)
+                H = checks.factor("H", H, (self.n_components, op.shape[1]), op.dtype, signed=False)
                 run.sketch(op)
                 self.converged_ = True
             usages = self._keep(op, X, H, run)
@@ -218,14 +217,14 @@ class NMF(ProgramEstimator):
         }
 
     def _check_params(self) -> None:
-        _checks.positive_int("n_components", self.n_components)
-        _checks.positive_int("max_iter", self.max_iter)
-        _checks.one_of("solver", self.solver, SOLVERS)
-        _checks.one_of("loss", self.loss, LOSSES)
+        checks.positive_int("n_components", self.n_components)
+        checks.positive_int("max_iter", self.max_iter)
+        checks.one_of("solver", self.solver, SOLVERS)
+        checks.one_of("loss", self.loss, LOSSES)
         if self.tol is not None:
-            _checks.non_negative("tol", self.tol)
+            checks.non_negative("tol", self.tol)
         if isinstance(self.init, str):
-            _checks.one_of("init", self.init, STARTS)
+            checks.one_of("init", self.init, STARTS)
         if self.loss != "frobenius" and self.solver != "mu":
             msg = f"loss={self.loss!r} needs solver='mu', not solver={self.solver!r}."
             raise ValueError(msg)

@@ -8,11 +8,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ._kernels import hals_rows
-from ._operators import DenseOperator, MatrixOperator, sum_of_products
-from ._parallel import for_blocks
+from scprograms._core.kernels import hals_rows
+from scprograms._core.operators.in_memory import DenseOperator
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.sums import sum_of_products
+from scprograms._core.svd import Compression
+from scprograms._core.threads import for_blocks
+
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, UsageSweeps, alternate, root_mean_square, update_by_hals
-from ._svd import Compression
 
 START_SWEEPS = 5
 INNER_SWEEPS = 3

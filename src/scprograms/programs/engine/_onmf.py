@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from . import _checks
+from scprograms._core import checks
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.prepare import check_non_negative, log_readings
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.progress import progress_bar
+from scprograms._core.threads import resolve_n_jobs, threads
+
 from ._base import ProgramEstimator, column_variances
 from ._factorize import Factorizer, sketch_rank
 from ._onmf_solvers import (
@@ -30,10 +37,6 @@ from ._onmf_solvers import (
     unit_loadings,
     without_strangers,
 )
-from ._operators import MatrixOperator, as_operator
-from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, check_non_negative, log_readings
-from ._progress import progress_bar
 
 SOLVERS = ("em", "mu")
 STARTS = ("varimax", "random")
@@ -168,7 +171,7 @@ class OrthogonalNMF(ProgramEstimator):
         """
         self._check_params()
         with threads(self.n_jobs):
-            rng = _checks.generator(self.random_state)
+            rng = checks.generator(self.random_state)
             X = self._validated(X, reset=True, sketch_rank=sketch_rank(self.n_components), rng=rng)
             usages = self.fit_operator(as_operator(X), rng)
         if not self.converged_ and self.tol_ > 0:
@@ -225,15 +228,15 @@ class OrthogonalNMF(ProgramEstimator):
         return {"loadings": Ht.T.astype(W.dtype), "baseline": zeros, "center": zeros, "scale": ones}
 
     def _check_params(self) -> None:
-        _checks.positive_int("n_components", self.n_components)
-        _checks.positive_int("max_iter", self.max_iter)
-        _checks.one_of("solver", self.solver, SOLVERS)
-        if _checks.non_negative("min_share", self.min_share) > 1:
+        checks.positive_int("n_components", self.n_components)
+        checks.positive_int("max_iter", self.max_iter)
+        checks.one_of("solver", self.solver, SOLVERS)
+        if checks.non_negative("min_share", self.min_share) > 1:
             msg = f"min_share={self.min_share} is not possible: a share is at most 1."
             raise ValueError(msg)
-        _checks.non_negative("tol", 0.0 if self.tol is None else self.tol)
+        checks.non_negative("tol", 0.0 if self.tol is None else self.tol)
         if isinstance(self.init, str):
-            _checks.one_of("init", self.init, STARTS)
+            checks.one_of("init", self.init, STARTS)
         resolve_n_jobs(self.n_jobs)
 
     def _check_rank(self, shape: tuple[int, int], n_with_signal: int) -> None:
@@ -262,7 +265,7 @@ class OrthogonalNMF(ProgramEstimator):
         options: dict[str, Any] = {"max_iter": self.max_iter, "tol": run.tol}
         k, compression = self.n_components, run.sketch(op)
         if not isinstance(self.init, str):
-            W = _checks.factor("init", self.init, (op.shape[0], k), op.dtype, signed=False)
+            W = checks.factor("init", self.init, (op.shape[0], k), op.dtype, signed=False)
             Ht = op.rmatmul(unit_columns(W)).astype(np.float64)
         elif self.init == "varimax":
             Ht = rotated_loadings(compression, k, rng=run.rng)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ._operators import MatrixOperator, sum_of_products
-from ._rotation import simple_structure
-from ._svd import Compression
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.rotation import simple_structure
+from scprograms._core.sums import sum_of_products
+from scprograms._core.svd import Compression
 
 FLOOR = 0.01
 INNER_STEPS = 3

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from . import _checks
+from scprograms._core import checks
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.prepare import prepare
+from scprograms._core.operators.protocol import is_dask
+from scprograms._core.sums import squared_norm
+from scprograms._core.threads import threads
+
 from ._base import column_variances
 from ._nmf import NMF
-from ._operators import squared_norm
-from ._parallel import threads
-from ._prepare import Matrix, prepare
-from ._protocol import is_dask
 from ._solvers import Loadings, error_of, solve_usages_and_cross, with_explained
 
 
@@ -86,13 +88,13 @@ def project_usages(
     True
     """
     n_vars = X.shape[1]
-    H = _checks.factor("loadings", loadings, (len(loadings), n_vars), np.dtype(float), signed=True)
-    penalty = _checks.non_negative("penalty", penalty)
-    _checks.one_of("loss", loss, ("frobenius", "kullback-leibler"))
+    H = checks.factor("loadings", loadings, (len(loadings), n_vars), np.dtype(float), signed=True)
+    penalty = checks.non_negative("penalty", penalty)
+    checks.one_of("loss", loss, ("frobenius", "kullback-leibler"))
     b, m, s = (
         np.full(n_vars, default)
         if value is None
-        else _checks.factor(name, value, (n_vars,), np.dtype(float), signed=True)
+        else checks.factor(name, value, (n_vars,), np.dtype(float), signed=True)
         for name, value, default in (("baseline", baseline, 0.0), ("center", center, 0.0), ("scale", scale, 1.0))
     )
     if not (s > 0).all():

@@ -10,21 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from . import _checks
-from ._dask import DaskOperator
+from scprograms._core import checks
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dask import DaskOperator
+from scprograms._core.operators.dispatch import as_operator
+from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
+from scprograms._core.operators.prepare import expect, log_readings, negatives, prepare, wants_intercept
+from scprograms._core.operators.protocol import MatrixOperator, is_dask
+from scprograms._core.progress import progress_bar
+from scprograms._core.sums import squared_norm, sum_of_products
+from scprograms._core.svd import Compression, compress
+from scprograms._core.threads import threads
+
 from ._factorize import SKETCH_TOL, sketch_rank
 from ._masked import draw_folds, held_out_errors
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf_solvers import deal_from_rotation, error_of_usages
-from ._operators import DenseOperator, LowRankOperator, MatrixOperator, as_operator, squared_norm, sum_of_products
-from ._parallel import threads
-from ._prepare import Matrix, expect, log_readings, negatives, prepare, wants_intercept
-from ._progress import progress_bar
-from ._protocol import is_dask
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
 from ._starts import starting_usages
 from ._suggest import RankCurves, suggest
-from ._svd import Compression, compress
 
 METHODS = ("semi_nmf", "nmf", "onmf")
 L1 = 0.02
@@ -101,9 +105,9 @@ def sweep_ranks(
     >>> sweep_ranks(X, [1, 2, 3, 4, 5], random_state=0).suggested
     3
     """
-    _checks.one_of("method", method, METHODS)
+    checks.one_of("method", method, METHODS)
     # A stream of random numbers for each part: leaving one out does not change the others.
-    for_fits, for_silhouettes, for_folds, for_subsamples = _checks.generator(random_state).spawn(4)
+    for_fits, for_silhouettes, for_folds, for_subsamples = checks.generator(random_state).spawn(4)
     X = as_operator(X) if is_dask(X) else X
     expect(X, sketch_rank=sketch_rank(max(ranks)), rng=for_fits)
     _check_matrix(X, max(ranks), method)

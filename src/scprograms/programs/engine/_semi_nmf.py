@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from . import _checks
+from scprograms._core import checks
+from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dask import DaskOperator
+from scprograms._core.operators.prepare import Prepared, expect, log_readings, moments, prepare, wants_intercept
+from scprograms._core.threads import resolve_n_jobs, threads
+
 from ._base import ProgramEstimator, column_variances
-from ._dask import DaskOperator
 from ._factorize import Factorizer, sketch_rank
-from ._parallel import resolve_n_jobs, threads
-from ._prepare import Matrix, Prepared, expect, log_readings, moments, prepare, wants_intercept
 from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
 
 Init = Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"]
-"""Where a fit of :class:`scprograms.factorization.SemiNMF` starts."""
+"""Where a fit of :class:`scprograms.programs.engine.SemiNMF` starts."""
 
 
 class SemiNMF(ProgramEstimator):
@@ -171,14 +173,14 @@ class SemiNMF(ProgramEstimator):
             msg = "W and H are both given: leave out the factor that is to be found."
             raise ValueError(msg)
         X = self._wrapped(X)
-        rng = _checks.generator(self.random_state)
+        rng = checks.generator(self.random_state)
         expected: dict[str, Any] = {}
         if isinstance(X, DaskOperator):
-            mask = _checks.control_mask(control, self.center, X.shape[0])
+            mask = checks.control_mask(control, self.center, X.shape[0])
             rows = None if mask is None else np.flatnonzero(mask)
             expected = {"sketch_rank": sketch_rank(self.n_components), "unscaled": not self.scale, "rows": rows}
         X = self._validated(X, reset=True, rng=rng, **expected)
-        control = _checks.control_mask(control, self.center, X.shape[0])
+        control = checks.control_mask(control, self.center, X.shape[0])
         run = Factorizer(
             n_components=self.n_components,
             init=self.init,
@@ -233,7 +235,7 @@ class SemiNMF(ProgramEstimator):
         """
         check_is_fitted(self)
         X = self._wrapped(X)
-        control = _checks.control_mask(control, self.center, X.shape[0])
+        control = checks.control_mask(control, self.center, X.shape[0])
         expect(X, rows=None if control is None else np.flatnonzero(control))
         with threads(self.n_jobs):
             center, scale = moments(X, center=self.center, scale=self.scale, control=control)
@@ -247,16 +249,16 @@ class SemiNMF(ProgramEstimator):
         }
 
     def _check_params(self) -> None:
-        _checks.positive_int("n_components", self.n_components)
-        _checks.positive_int("max_iter", self.max_iter)
-        _checks.non_negative("l1", self.l1)
-        _checks.non_negative("tol", self.tol)
-        _checks.one_of("solver", self.solver, ("hals", "mu"))
-        _checks.one_of("center", self.center, (None, "mean", "control"))
-        _checks.one_of("scale", self.scale, (True, False))
-        _checks.one_of("fit_intercept", self.fit_intercept, (None, True, False))
+        checks.positive_int("n_components", self.n_components)
+        checks.positive_int("max_iter", self.max_iter)
+        checks.non_negative("l1", self.l1)
+        checks.non_negative("tol", self.tol)
+        checks.one_of("solver", self.solver, ("hals", "mu"))
+        checks.one_of("center", self.center, (None, "mean", "control"))
+        checks.one_of("scale", self.scale, (True, False))
+        checks.one_of("fit_intercept", self.fit_intercept, (None, True, False))
         if isinstance(self.init, str):
-            _checks.one_of("init", self.init, (*STARTS, "nmf"))
+            checks.one_of("init", self.init, (*STARTS, "nmf"))
         resolve_n_jobs(self.n_jobs)
 
     def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from ._kernels import hals_rows
-from ._nnls import finish_rows
-from ._operators import MatrixOperator, sum_of_products
-from ._parallel import for_blocks
+from scprograms._core.kernels import hals_rows
+from scprograms._core.nnls import finish_rows
+from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.sums import sum_of_products
+from scprograms._core.threads import for_blocks
 
 RIDGE = 1e-12
 REVIVED_SHARE = 0.01

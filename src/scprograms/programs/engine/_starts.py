@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._operators import sum_in_order
-from ._parallel import map_blocks
-from ._rotation import simple_structure
-from ._svd import Compression
+from scprograms._core.rotation import simple_structure
+from scprograms._core.sums import sum_in_order
+from scprograms._core.svd import Compression
+from scprograms._core.threads import map_blocks
 
 STARTS = ("varimax", "svd", "kmeans", "nndsvd", "random")
 INTERCEPT_QUANTILE = 0.1

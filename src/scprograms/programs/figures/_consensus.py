@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import get
-
-from . import _figure, _palette
+from scprograms._draw import figure, palette
+from scprograms.programs import tables
 
 if TYPE_CHECKING:
     import os
@@ -74,7 +73,7 @@ def consensus(
     """
     from matplotlib.colors import ListedColormap, to_rgb
 
-    cosines, similarity = get.consensus(adata, key=key), get.consensus_similarity(adata, key=key)
+    cosines, similarity = tables.consensus(adata, key=key), tables.consensus_similarity(adata, key=key)
     names, stability = list(cosines), cosines.mean().to_numpy()
     codes = np.array([names.index(name) for name in similarity.index.get_level_values("program")])
     size = np.bincount(codes, minlength=len(names))
@@ -82,8 +81,8 @@ def consensus(
 
     fontsize = 8.0 if len(names) <= 30 else 6.0
     side = float(np.clip(len(names) * fontsize * 1.3 / 72, 4.2, 10))
-    left = _figure.text_width(names, fontsize) + 0.75 + _STRIP
-    fig, heatmap, _ = _figure.sized_axes(
+    left = figure.text_width(names, fontsize) + 0.75 + _STRIP
+    fig, heatmap, _ = figure.sized_axes(
         None,
         width=side,
         height=side,
@@ -97,15 +96,15 @@ def consensus(
     )
     heatmap.set_xticks([])
     heatmap.set_yticks([])
-    heatmap.set_xlabel(f"programs of {size[0]} of {len(cosines)} runs", fontsize=_figure.LABEL_SIZE)
-    _figure.set_title(heatmap, f"Programs of {len(cosines)} runs, by the program that they are matched to")
+    heatmap.set_xlabel(f"programs of {size[0]} of {len(cosines)} runs", fontsize=figure.LABEL_SIZE)
+    figure.set_title(heatmap, f"Programs of {len(cosines)} runs, by the program that they are matched to")
 
     strip = heatmap.inset_axes((-(_STRIP + 0.05) / side, 0, _STRIP / side, 1))
-    own = _palette.program_colors(adata, key, names)
+    own = palette.program_colors(adata, key, names)
     colors = ListedColormap([to_rgb(own[name]) for name in names])
     strip.imshow(codes[:, None], cmap=colors, vmin=-0.5, vmax=len(names) - 0.5, aspect="auto", interpolation="none")
     strip.set_axis_off()
-    _, room = _figure.label_rows(heatmap, centers, names, fontsize=fontsize, importance=stability, pad=_STRIP + 0.05)
+    _, room = figure.label_rows(heatmap, centers, names, fontsize=fontsize, importance=stability, pad=_STRIP + 0.05)
 
     bars = heatmap.inset_axes((1 + (_GAP + room) / side, 0, _BARS / side, 1))
     bars.barh(centers, stability, height=0.8 * size, color=colors(np.arange(len(names))))
@@ -114,8 +113,8 @@ def consensus(
     bars.set_ylim(heatmap.get_ylim())
     bars.set_xlim(min(0.0, float(low.min())), 1)
     bars.set_yticks([])
-    _figure.name_axes(bars, "stability\n(mean cosine)")
-    bars.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
-    bar = _figure.side_colorbar(heatmap, image, "cosine of loadings", pad=_GAP + room + _BARS + 0.3)
+    figure.name_axes(bars, "stability\n(mean cosine)")
+    bars.tick_params(labelsize=figure.SMALL_SIZE, length=2)
+    bar = figure.side_colorbar(heatmap, image, "cosine of loadings", pad=_GAP + room + _BARS + 0.3)
     axes = {"heatmap": heatmap, "programs": strip, "stability": bars, "colorbar": bar.ax}
-    return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scprograms import get
-from scprograms._validate import check_choice
-
-from . import _figure, _palette
+from scprograms._core.validate import check_choice
+from scprograms._draw import figure, palette
+from scprograms.programs import tables
 
 if TYPE_CHECKING:
     import os
@@ -74,9 +73,9 @@ def convergence(
     from matplotlib.ticker import MaxNLocator
 
     check_choice("metric", metric, ("error_ratio", "loss"))
-    history = get.history(adata, key=key)
-    fig, ax, owned = _figure.sized_axes(ax, width=3.6, height=2.6, left=0.9, right=0.3, bottom=0.6, top=0.4)
-    colors = (_palette.BLUE, _palette.VERMILION)
+    history = tables.history(adata, key=key)
+    fig, ax, owned = figure.sized_axes(ax, width=3.6, height=2.6, left=0.9, right=0.3, bottom=0.6, top=0.4)
+    colors = (palette.BLUE, palette.VERMILION)
     for color, (stage, part) in zip(colors, history.groupby("stage", sort=False, observed=True), strict=False):
         marker = "o" if len(part) <= 60 else None
         label = _STAGES.get(str(stage), str(stage))
@@ -98,8 +97,8 @@ def convergence(
     else:
         ax.ticklabel_format(axis="y", useOffset=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _figure.name_axes(ax, "iteration", "error / smallest possible error" if metric == "error_ratio" else "loss")
-    _figure.set_title(ax, f"Course of the fit of {get.usages(adata, key=key).shape[1]} programs")
-    ax.legend(frameon=False, fontsize=_figure.LEGEND_SIZE)
+    figure.name_axes(ax, "iteration", "error / smallest possible error" if metric == "error_ratio" else "loss")
+    figure.set_title(ax, f"Course of the fit of {tables.usages(adata, key=key).shape[1]} programs")
+    ax.legend(frameon=False, fontsize=figure.LEGEND_SIZE)
     ax.margins(y=0.1)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import get
-from scprograms._validate import check_choice, check_real, warn
-from scprograms.get._select import select_programs
-
-from . import _figure
+from scprograms._anndata.selection import select_programs
+from scprograms._core.validate import check_choice, check_real, warn
+from scprograms._draw import figure
+from scprograms._draw.clustermap import ROOM_ABOVE, place_clustermap
+from scprograms.programs import tables
 
 if TYPE_CHECKING:
     import os
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
 _AT_MOST_CLUSTERED = 5000
 """Hierarchical clustering holds the distance of every pair of genes: 100 MB here, 1.6 GB at 20,000."""
 _AT_MOST_NAMED = 300
-ROOM_ABOVE = 0.6
-"""Inches for the title of a clustermap."""
 
 
 def loading_heatmap(
@@ -99,18 +96,18 @@ def loading_heatmap(
     percentile = check_real("percentile", percentile, at_least=0, at_most=100)
     table = _top_loadings(adata, key, programs, n_genes, direction)
     named = len(table) <= _AT_MOST_NAMED
-    height, fontsize = _figure.row_layout(len(table) if named else 60, at_most=15.2)
-    side = _figure.text_width(list(table.index), fontsize) if named else 0.1
-    fig, ax, owned = _figure.sized_axes(
+    height, fontsize = figure.row_layout(len(table) if named else 60, at_most=15.2)
+    side = figure.text_width(list(table.index), fontsize) if named else 0.1
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=float(np.clip(0.17 * table.shape[1], 1.2, 12)),
         height=height,
         left=side + 0.9,
         right=side + 1.6,
-        bottom=_figure.text_width(list(table), 8) + 0.3,
+        bottom=figure.text_width(list(table), 8) + 0.3,
         top=0.55,
     )
-    low, high = _figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
+    low, high = figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
     drawn = ax.imshow(
         table.to_numpy(), aspect="auto", interpolation="nearest" if named else "auto", cmap=cmap, vmin=low, vmax=high
     )
@@ -118,15 +115,15 @@ def loading_heatmap(
     right = 0.0
     if named:
         importance = table.abs().max(axis=1).to_numpy()
-        _, right = _figure.label_rows(
+        _, right = figure.label_rows(
             ax, np.arange(len(table)), list(table.index), fontsize=fontsize, importance=importance
         )
     else:
-        ax.set_ylabel(f"{len(table):,} genes", fontsize=_figure.LABEL_SIZE)
-    _figure.label_columns(ax, list(table))
-    _figure.set_title(ax, _title(n_genes, direction, len(table)))
-    _figure.side_colorbar(ax, drawn, "loading", pad=0.15 + right)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+        ax.set_ylabel(f"{len(table):,} genes", fontsize=figure.LABEL_SIZE)
+    figure.label_columns(ax, list(table))
+    figure.set_title(ax, _title(n_genes, direction, len(table)))
+    figure.side_colorbar(ax, drawn, "loading", pad=0.15 + right)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def loading_clustermap(
@@ -213,11 +210,11 @@ def loading_clustermap(
     named = len(table) <= (_AT_MOST_NAMED if n_genes is not None else 100)
     pitch = float(np.clip(10 / len(table), 0.085, 0.14))
     fontsize = pitch * 72 * 0.82
-    side = _figure.text_width(list(table.index), fontsize) if named else 0.4
+    side = figure.text_width(list(table.index), fontsize) if named else 0.4
     width, height = float(np.clip(0.17 * table.shape[1], 1.6, 12)), max(2.5, len(table) * pitch) if named else 8.0
-    branches, bottom = 0.8, _figure.text_width(list(table), 8) + 0.3
+    branches, bottom = 0.8, figure.text_width(list(table), 8) + 0.3
     figsize = (branches + width + side + 1.3, branches + height + bottom + ROOM_ABOVE)
-    low, high = _figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
+    low, high = figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
     grid = sns.clustermap(
         table,
         cmap=cmap,
@@ -235,33 +232,19 @@ def loading_clustermap(
     place_clustermap(grid, width=width, height=height, branches=branches, side=side, bottom=bottom)
     heatmap = grid.ax_heatmap
     heatmap.set_xlabel("")
-    heatmap.set_ylabel("" if named else f"{len(table):,} genes", fontsize=_figure.LABEL_SIZE)
+    heatmap.set_ylabel("" if named else f"{len(table):,} genes", fontsize=figure.LABEL_SIZE)
     heatmap.tick_params(axis="y", labelsize=fontsize, length=2, pad=1)
     heatmap.tick_params(axis="x", labelsize=float(np.clip(72 * width / table.shape[1] * 0.8, 3.5, 8)), length=2)
-    _figure.set_title(grid.ax_col_dendrogram, _title(n_genes, direction, len(table)), pad=4)
-    grid.ax_cbar.set_ylabel("loading", fontsize=_figure.TICK_SIZE)
-    grid.ax_cbar.tick_params(labelsize=_figure.SMALL_SIZE, length=2)
+    figure.set_title(grid.ax_col_dendrogram, _title(n_genes, direction, len(table)), pad=4)
+    grid.ax_cbar.set_ylabel("loading", fontsize=figure.TICK_SIZE)
+    grid.ax_cbar.tick_params(labelsize=figure.SMALL_SIZE, length=2)
     axes = {
         "heatmap": heatmap,
         "row_dendrogram": grid.ax_row_dendrogram,
         "column_dendrogram": grid.ax_col_dendrogram,
         "colorbar": grid.ax_cbar,
     }
-    return _figure.finish(grid.figure, axes, owned=True, show=show, return_fig=return_fig, save=save)
-
-
-def place_clustermap(grid, *, width: float, height: float, branches: float, side: float, bottom: float) -> None:
-    full_width, full_height = grid.figure.get_size_inches()
-    grid.figure.set_layout_engine("none")
-
-    def place(ax: Axes, left: float, low: float, wide: float, high: float) -> None:
-        ax.set_position((left / full_width, low / full_height, wide / full_width, high / full_height))
-
-    place(grid.ax_heatmap, branches, bottom, width, height)
-    place(grid.ax_row_dendrogram, 0, bottom, branches, height)
-    place(grid.ax_col_dendrogram, branches, bottom + height, width, branches * 0.9)
-    tall = min(2.0, height)
-    place(grid.ax_cbar, branches + width + side + 0.4, bottom + height - tall, 0.14, tall)
+    return figure.finish(grid.figure, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _title(n_genes: int | None, direction: str, n_drawn: int) -> str:
@@ -276,13 +259,13 @@ def _top_loadings(
 ) -> pd.DataFrame:
     """Genes x programs: the genes at the top of any of the programs, grouped by the first of these."""
     check_choice("direction", direction, ("up", "down", "both"))
-    table = get.loadings(adata, key=key)
+    table = tables.loadings(adata, key=key)
     table = table[select_programs(programs, list(table))]
     if n_genes is None:
         return table
     directions: list[Any] = ["up", "down"] if direction == "both" else [direction]
     parts = [
-        get.top_genes(adata, key=key, n_genes=n_genes, direction=way, programs=list(table), layout="long")
+        tables.top_genes(adata, key=key, n_genes=n_genes, direction=way, programs=list(table), layout="long")
         for way in directions
     ]
     genes = pd.concat(parts).sort_values("program", key=lambda names: names.map(list(table).index), kind="stable")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import get
-
-from . import _figure, _palette
+from scprograms._draw import figure, palette
+from scprograms.programs import tables
 
 if TYPE_CHECKING:
     import os
@@ -72,7 +71,7 @@ def rank_sweep(
     from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
-    table = get.rank_sweep(adata, key=key)
+    table = tables.rank_sweep(adata, key=key)
     panels = [
         (name, column)
         for name, column in (
@@ -95,19 +94,19 @@ def rank_sweep(
         bottom = _BOTTOM + (n_rows - 1 - row) * (_HEIGHT + _ROW_GAP)
         ax = fig.add_axes((left / width, bottom / height, _WIDTH / width, _HEIGHT / height))
         _draw(ax, table, column)
-        _figure.set_title(ax, name)
+        figure.set_title(ax, name)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.ticklabel_format(axis="y", useOffset=False)
         ax.margins(y=0.1)
-        _figure.name_axes(ax, "number of programs")
+        figure.name_axes(ax, "number of programs")
         axes.append(ax)
-    return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _draw(ax: Axes, table: pd.DataFrame, column: str) -> None:
     """Draw one curve, and where the suggestion lies."""
     k = table["n_programs"]
-    style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "color": _palette.BLUE}
+    style: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2, "color": palette.BLUE}
     spread = {
         "cv_error": table["cv_sd"] / np.sqrt(table.attrs["n_folds"]),
         "stability": table["stability_sd"],
@@ -122,9 +121,9 @@ def _draw(ax: Axes, table: pd.DataFrame, column: str) -> None:
         "stability": "matched cosine (\N{PLUS-MINUS SIGN} 1 SD)",
         "silhouette": "silhouette of loadings",
     }[column]
-    ax.set_ylabel(label, fontsize=_figure.LABEL_SIZE)
+    ax.set_ylabel(label, fontsize=figure.LABEL_SIZE)
     suggested = int(k[table["suggested"]].iloc[0])
-    ax.axvline(suggested, color=_palette.VERMILION, linewidth=0.9, linestyle="--", zorder=0, label=f"k = {suggested}")
+    ax.axvline(suggested, color=palette.VERMILION, linewidth=0.9, linestyle="--", zorder=0, label=f"k = {suggested}")
     if column == "error":
         ax.plot(k, table["error_bound"], color="0.5", linestyle=":", linewidth=1.2, zorder=3, label="least possible")
-        ax.legend(frameon=False, fontsize=_figure.LEGEND_SIZE)
+        ax.legend(frameon=False, fontsize=figure.LEGEND_SIZE)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import get
-
-from . import _figure
+from scprograms._draw import figure
+from scprograms.programs import tables
 
 if TYPE_CHECKING:
     import os
@@ -90,32 +89,32 @@ def program_similarity(
     """
     from matplotlib import colormaps
 
-    table = get.program_similarity(a, b, key=key, key_b=key_b, matched=True)
+    table = tables.program_similarity(a, b, key=key, key_b=key_b, matched=True)
     n_rows, n_columns = table.shape
     pitch = float(np.clip(10 / max(table.shape), 0.14, 0.32))
-    side = _figure.text_width(list(table.index), 8)
-    fig, ax, owned = _figure.sized_axes(
+    side = figure.text_width(list(table.index), 8)
+    fig, ax, owned = figure.sized_axes(
         ax,
         width=max(pitch * n_columns, 0.6),
         height=max(pitch * n_rows, 0.6),
         left=side + 0.75,
         right=1.3,
-        bottom=_figure.text_width(list(table), 8) + 0.65,
+        bottom=figure.text_width(list(table), 8) + 0.65,
         top=0.55,
     )
     colors = colormaps[cmap].with_extremes(bad="0.8")
     drawn = ax.imshow(table.to_numpy(), aspect="auto", interpolation="nearest", cmap=colors, vmin=-1, vmax=1)
-    _, height = _figure.size_of(ax)
+    _, height = figure.size_of(ax)
     fontsize = float(np.clip(72 * height / n_rows * 0.8, 3.5, 8))
     ax.set_yticks(range(n_rows), list(table.index), fontsize=fontsize)
     ax.tick_params(axis="y", length=2, pad=2)
-    _figure.label_columns(ax, list(table))
-    ax.set_ylabel(f"programs of {names[0]}", fontsize=_figure.LABEL_SIZE)
-    ax.set_xlabel(f"programs of {names[1]}", fontsize=_figure.LABEL_SIZE)
-    _figure.set_title(ax, "Similarity of programs (frames: matched)")
+    figure.label_columns(ax, list(table))
+    ax.set_ylabel(f"programs of {names[0]}", fontsize=figure.LABEL_SIZE)
+    ax.set_xlabel(f"programs of {names[1]}", fontsize=figure.LABEL_SIZE)
+    figure.set_title(ax, "Similarity of programs (frames: matched)")
     _mark_pairs(ax, np.diagonal(table.to_numpy()), fontsize=fontsize)
-    _figure.side_colorbar(ax, drawn, "cosine of loadings", pad=0.2, height=1.6)
-    return _figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
+    figure.side_colorbar(ax, drawn, "cosine of loadings", pad=0.2, height=1.6)
+    return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
 
 
 def _mark_pairs(ax: Axes, cosines: np.ndarray, *, fontsize: float) -> None:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from scprograms import _keys, _store
-from scprograms._validate import check_has_key
+from scprograms._anndata import slot_names
+from scprograms._anndata.slots import read_fit
+from scprograms._core.validate import check_has_key
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
 def _entry(adata: AnnData, key: str) -> Any:
-    fit = _store.read_fit(adata, key)
+    fit = read_fit(adata, key)
     hint = f"Make one with scp.tl.consensus(adata, ..., key_added={key!r})."
-    check_has_key(fit, _keys.CONSENSUS, where=f"adata.uns[{key!r}]", hint=hint)
-    return fit[_keys.CONSENSUS]
+    check_has_key(fit, slot_names.CONSENSUS, where=f"adata.uns[{key!r}]", hint=hint)
+    return fit[slot_names.CONSENSUS]
 
 
 def consensus(adata: AnnData, *, key: str = "semi_nmf_consensus") -> pd.DataFrame:
@@ -50,7 +51,7 @@ def consensus(adata: AnnData, *, key: str = "semi_nmf_consensus") -> pd.DataFram
     >>> scp.get.consensus(adata).shape
     (5, 3)
     """
-    table = _entry(adata, key)[_keys.CONSENSUS_COSINES].copy()
+    table = _entry(adata, key)[slot_names.CONSENSUS_COSINES].copy()
     return table.rename_axis(index="run", columns="program")
 
 
@@ -86,8 +87,8 @@ def consensus_similarity(adata: AnnData, *, key: str = "semi_nmf_consensus") -> 
     (15, 15)
     """
     entry = _entry(adata, key)
-    members = entry[_keys.CONSENSUS_MEMBERS]
+    members = entry[slot_names.CONSENSUS_MEMBERS]
     index = pd.MultiIndex.from_arrays(
         [members["program"].astype(str), members["run"].astype(int)], names=["program", "run"]
     )
-    return pd.DataFrame(entry[_keys.CONSENSUS_SIMILARITY], index=index, columns=index)
+    return pd.DataFrame(entry[slot_names.CONSENSUS_SIMILARITY], index=index, columns=index)

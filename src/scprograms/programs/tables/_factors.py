@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _store
-from scprograms._validate import check_choice, check_int
-
-from ._select import select_programs
+from scprograms._anndata.cell_groups import labels
+from scprograms._anndata.matrix import read_gene_names
+from scprograms._anndata.selection import select_programs
+from scprograms._anndata.slots import programs_as_adata, read_history, read_loadings, read_usages
+from scprograms._core.validate import check_choice, check_int
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ def usages(adata: AnnData, *, key: str = _KEY) -> pd.DataFrame:
     >>> scp.get.usages(adata).shape
     (400, 3)
     """
-    return _store.read_usages(adata, key)
+    return read_usages(adata, key)
 
 
 def loadings(
@@ -93,7 +94,7 @@ def loadings(
     ['program', 'gene', 'loading']
     """
     check_choice("layout", layout, ("genes", "programs", "long"))
-    table = _store.read_loadings(adata, key)
+    table = read_loadings(adata, key)
     if layout == "genes":
         return table
     if layout == "programs":
@@ -164,8 +165,8 @@ def top_genes(
     n_genes = check_int("n_genes", n_genes, at_least=1)
     check_choice("direction", direction, ("up", "down"))
     check_choice("layout", layout, ("wide", "long"))
-    table = _store.read_loadings(adata, key)
-    genes = np.asarray(_store.read_gene_names(adata), dtype=object)
+    table = read_loadings(adata, key)
+    genes = np.asarray(read_gene_names(adata), dtype=object)
     sign = 1 if direction == "up" else -1
     parts = {}
     for program in select_programs(programs, list(table.columns)):
@@ -220,7 +221,7 @@ def programs(adata: AnnData, *, key: str = _KEY) -> AnnData:
     ['program_0', 'program_1', 'program_2']
     >>> axes = sc.pl.matrixplot(programs, programs.var_names, groupby="batch", show=False)
     """
-    return _store.programs_as_adata(adata, key)
+    return programs_as_adata(adata, key)
 
 
 def history(adata: AnnData, *, key: str = _KEY) -> pd.DataFrame:
@@ -254,4 +255,13 @@ def history(adata: AnnData, *, key: str = _KEY) -> pd.DataFrame:
     >>> sorted(scp.get.history(adata))
     ['error_ratio', 'iteration', 'loss', 'stage']
     """
-    return _store.read_history(adata, key)
+    return read_history(adata, key)
+
+
+def usages_by_group(
+    adata: AnnData, groupby: str, *, key: str, control: str | None, programs: str | Iterable[str] | None
+) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+    """Usages of the chosen programs, the group of every cell, and the names of the groups, the control first."""
+    table = read_usages(adata, key)
+    groups = labels(adata, groupby, control=control)
+    return table[select_programs(programs, list(table))], groups, list(groups.cat.categories)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scprograms import _store_sweep
+from scprograms.programs.store import read_rank_sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,4 +43,4 @@ def rank_sweep(adata: AnnData, *, key: str = "semi_nmf") -> pd.DataFrame:
     >>> scp.get.rank_sweep(adata)["n_programs"].tolist()
     [3, 6, 9]
     """
-    return _store_sweep.read_rank_sweep(adata, key)
+    return read_rank_sweep(adata, key)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from scprograms import _store
+from scprograms._anndata.slots import read_shared_loadings
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -59,7 +59,7 @@ def program_similarity(
     """
     A, B = (
         table / np.sqrt(np.square(table).sum()).replace(0, np.nan)
-        for table in (side.astype(np.float64) for side in _store.read_shared_loadings(a, b, key=key, key_b=key_b))
+        for table in (side.astype(np.float64) for side in read_shared_loadings(a, b, key=key, key_b=key_b))
     )
     similarity = pd.DataFrame((A.T.to_numpy() @ B.to_numpy()).clip(-1, 1), index=A.columns, columns=B.columns)
     return _with_pairs_first(similarity) if matched else similarity

@@ -1,9 +1,10 @@
-"""Recovery of cell states: signatures per cell type learned on labelled cells, and found again in others."""
+"""Signatures, recovery and discovery of cell states, on arrays."""
 
 from __future__ import annotations
 
 from ._conformal import Calibration, HeldOut, calibrate, hold_out, lower_bound, rank_in
 from ._design import Moments, Scaling, Strata, balanced_scaling, stratum_moments
+from ._discovery import Factors, describe_factors, scaled_genes
 from ._identity import Identity, fit_identity, identity_margin
 from ._match import REFERENCES, Reference, agreement, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
@@ -19,6 +20,7 @@ __all__ = [
     "REFERENCES",
     "Calibration",
     "Draws",
+    "Factors",
     "HeldOut",
     "Identity",
     "Loss",
@@ -35,6 +37,7 @@ __all__ = [
     "agreement",
     "balanced_scaling",
     "calibrate",
+    "describe_factors",
     "draw_runs",
     "fit_identity",
     "fit_profiles",
@@ -46,6 +49,7 @@ __all__ = [
     "profile_distance",
     "rank_in",
     "recover",
+    "scaled_genes",
     "solve_states",
     "specific_features",
     "state_means",

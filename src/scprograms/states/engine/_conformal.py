@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._design import Matrix, Strata
+from scprograms._core.matrix import Matrix
+
+from ._design import Strata
 from ._recover import RECOVERED, Recovered, Trained, recover, train
 from ._signature import TrainingOptions
 

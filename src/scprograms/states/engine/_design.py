@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Matrix: TypeAlias = Any
-"""An ndarray, or a CSR matrix or array (scipy has no types to say so)."""
+from scprograms._core.matrix import Matrix
 
 LEAST_CAP = 20
 """A state's larger samples are cut to the median of its samples, but not below so many cells."""

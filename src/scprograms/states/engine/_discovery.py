@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from ._design import Matrix, Strata, stratum_moments
+from scprograms._core.matrix import Matrix
+
+from ._design import Strata, stratum_moments
 from ._scaling import z_scores
 from ._signature import dense
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._design import LEAST_CAP, Matrix, group_moments
+from scprograms._core.matrix import Matrix
+
+from ._design import LEAST_CAP, group_moments
 from ._signature import dense
 
 GENES_PER_TYPE, MOST_PER_PAIR, PAIR_GENES = 5, 10, 60

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ._design import LEAST_CAP, Matrix, Strata
+from scprograms._core.matrix import Matrix
+
+from ._design import LEAST_CAP, Strata
 from ._identity import LEAST_GENES, Identity, fit_identity, identity_margin
 from ._match import Reference, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
@@ -20,7 +22,7 @@ LEAST_CELLS = 20
 
 NO_TYPE, NO_MODEL, FEW_CELLS, FEW_GENES, NO_SIGNAL = range(1, 6)
 RECOVERED = 0
-"""Index into :data:`scprograms.recovery.REASONS` for cells in which a state was looked for and found."""
+"""Index into :data:`scprograms.states.engine.REASONS` for cells in which a state was looked for and found."""
 REASONS = (
     "recovered",
     "no cell type or sample",

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ._design import Matrix, Scaling, Strata, balanced_scaling, stratum_moments
+from scprograms._core.matrix import Matrix
+
+from ._design import Scaling, Strata, balanced_scaling, stratum_moments
 from ._scaling import posneg, z_scores
 
 LEAST_DETECTED = 3

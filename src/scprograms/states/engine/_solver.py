@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scprograms.factorization._nnls import finish_rows
-from scprograms.factorization._parallel import for_blocks, jit
+from scprograms._core.nnls import finish_rows
+from scprograms._core.threads import for_blocks, jit
 
 Loss = Literal["kl", "frobenius"]
 """What usages of states minimise: the Kullback-Leibler divergence, or the sum of squares."""

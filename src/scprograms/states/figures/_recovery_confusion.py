@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import _keys, get
-from scprograms._validate import listing
-
-from . import _figure
-from ._panels import panels
+from scprograms._anndata import slot_names
+from scprograms._core.validate import listing
+from scprograms._draw import figure
+from scprograms._draw.panels import panels
+from scprograms.states import tables
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +78,7 @@ def recovery_confusion(
     >>> [label.get_text() for label in ax.get_xticklabels()]
     ['state_0', 'state_1', 'state_2', 'non-state']
     """
-    table, states = get.recovery_confusion(adata, key=key), get.recovery_states(adata, key=key)
+    table, states = tables.recovery_confusion(adata, key=key), tables.recovery_states(adata, key=key)
     names = _chosen(list(dict.fromkeys(table["cell_type"])), cell_types)
     parts = {name: _matrix(table[table["cell_type"] == name]) for name in names}
     rows = {name: [f"{state} ({n:,})" for state, n in totals.items()] for name, (_, totals) in parts.items()}
@@ -87,9 +87,9 @@ def recovery_confusion(
     at_most = 4 if max(map(len, rows.values())) <= 6 else 2
     fig, axes = panels(
         [(_STEP * shares.shape[1], _STEP * shares.shape[0]) for shares, _ in parts.values()],
-        left=_figure.text_width(labels, _FONT) + 0.2,
+        left=figure.text_width(labels, _FONT) + 0.2,
         right=0.65,
-        bottom=_figure.text_width(columns, _FONT) + 0.3,
+        bottom=figure.text_width(columns, _FONT) + 0.3,
         top=0.55,
         edge=0.95,
         at_most=at_most,
@@ -99,9 +99,9 @@ def recovery_confusion(
         _draw(ax, shares, rows[name], cmap)
         _write_f1(ax, states[states["cell_type"].astype(str) == name], list(shares.index), name)
     last = axes[min(len(axes), at_most) - 1]
-    bar = _figure.side_colorbar(last, axes[0].images[0], "% of the state's cells", pad=0.75, height=1.3)
+    bar = figure.side_colorbar(last, axes[0].images[0], "% of the state's cells", pad=0.75, height=1.3)
     bar.set_ticks([0, 50, 100])
-    return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _chosen(there: list[str], wanted: str | Sequence[str] | None) -> list[str]:
@@ -117,9 +117,9 @@ def _chosen(there: list[str], wanted: str | Sequence[str] | None) -> list[str]:
 def _matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return percentages, states x predicted with non-state last, and the cells of each state."""
     states = list(dict.fromkeys(table["state"]))
-    others = [name for name in dict.fromkeys(table["predicted"]) if name not in (*states, _keys.NON_STATE)]
+    others = [name for name in dict.fromkeys(table["predicted"]) if name not in (*states, slot_names.NON_STATE)]
     columns = [*(name for name in states if name in set(table["predicted"])), *others]
-    columns += [_keys.NON_STATE] if _keys.NON_STATE in set(table["predicted"]) else []
+    columns += [slot_names.NON_STATE] if slot_names.NON_STATE in set(table["predicted"]) else []
     shares = table.pivot_table(index="state", columns="predicted", values="share", aggfunc="sum", observed=True)
     totals = table.groupby("state", observed=True)["n_cells"].sum()
     return 100 * shares.reindex(index=states, columns=columns).fillna(0), {name: int(totals[name]) for name in states}
@@ -136,7 +136,7 @@ def _draw(ax: Axes, shares: pd.DataFrame, rows: list[str], cmap: str) -> None:
     ax.set_yticks(range(len(rows)), rows, fontsize=_FONT)
     ax.set_xticks(range(shares.shape[1]), list(shares), rotation=90, fontsize=_FONT)
     ax.tick_params(length=2, pad=2)
-    if list(shares)[-1] == _keys.NON_STATE:
+    if list(shares)[-1] == slot_names.NON_STATE:
         ax.axvline(shares.shape[1] - 1.5, color="0.3", linewidth=0.8)
 
 
@@ -158,4 +158,4 @@ def _write_f1(ax: Axes, states: pd.DataFrame, rows: list[str], name: str) -> Non
             color="black" if recoverable else "0.5",
         )
     mean = states["f1"].mean()
-    _figure.set_title(ax, name + ("" if np.isnan(mean) else f"\nmacro-F1 {mean:.2f}"), pad=12)
+    figure.set_title(ax, name + ("" if np.isnan(mean) else f"\nmacro-F1 {mean:.2f}"), pad=12)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms import get
-
-from . import _figure
-from ._panels import panels
+from scprograms._draw import figure
+from scprograms._draw.panels import panels
+from scprograms.states import tables
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from scprograms.get._signatures import HasSignatures
+    from scprograms.states.tables import HasSignatures
 
 _ROW, _COLUMN, _FONT = 0.14, 0.3, 7
 _PER_ROW = 6
@@ -77,7 +76,7 @@ def recovery_signatures(
     >>> ax.images[0].get_array().shape
     (15, 3)
     """
-    table = get.recovery_signatures(model, cell_types=cell_types, n_genes=n_genes)
+    table = tables.recovery_signatures(model, cell_types=cell_types, n_genes=n_genes)
     names = list(dict.fromkeys(table["cell_type"]))
     weights = {name: model.signature(name) for name in names}
     parts = {name: table[table["cell_type"] == name] for name in names}
@@ -88,9 +87,9 @@ def recovery_signatures(
     columns = [str(state) for each in weights.values() for state in each]
     fig, axes = panels(
         [(_COLUMN * each.shape[1], _ROW * each.shape[0]) for each in values.values()],
-        left=_figure.text_width([label for each in rows.values() for label in each], _FONT) + 0.2,
+        left=figure.text_width([label for each in rows.values() for label in each], _FONT) + 0.2,
         right=0.15,
-        bottom=_figure.text_width(columns, _FONT + 1) + 0.2,
+        bottom=figure.text_width(columns, _FONT + 1) + 0.2,
         top=0.35,
         edge=0.85,
         at_most=_PER_ROW,
@@ -104,11 +103,11 @@ def recovery_signatures(
         states = parts[name]["state"].to_numpy()
         for at in np.flatnonzero(states[1:] != states[:-1]):
             ax.axhline(at + 0.5, color="white", linewidth=1.5)
-        _figure.set_title(ax, name)
+        figure.set_title(ax, name)
     last = axes[min(len(axes), _PER_ROW) - 1]
-    beyond = _figure.text_width([names[axes.index(last)]], 10) - _figure.size_of(last)[0]
-    _figure.side_colorbar(last, drawn, "weight (standard deviations)", pad=max(0.2, beyond + 0.1), height=1.3)
-    return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    beyond = figure.text_width([names[axes.index(last)]], 10) - figure.size_of(last)[0]
+    figure.side_colorbar(last, drawn, "weight (standard deviations)", pad=max(0.2, beyond + 0.1), height=1.3)
+    return figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _label(gene: str, part: str) -> str:

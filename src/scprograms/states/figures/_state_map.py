@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms import _keys, get
-from scprograms._validate import check_real
-
-from . import _figure, _palette
-from ._panels import panels
+from scprograms._anndata import cell_groups, slot_names
+from scprograms._core.validate import check_real
+from scprograms._draw import figure, palette
+from scprograms._draw.panels import panels
+from scprograms.states import tables
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _UNASSIGNED = "no state assigned"
 """Cells without a value: a discovery gives none to those of a factor that is no state."""
-_BACKGROUND = {_keys.NON_STATE: _palette.WITHOUT, _UNASSIGNED: "#EBEBEB"}
+_BACKGROUND = {slot_names.NON_STATE: palette.WITHOUT, _UNASSIGNED: "#EBEBEB"}
 _MANY = 20_000
 
 
@@ -87,17 +87,17 @@ def state_map(
     >>> [ax.get_title(loc="left").split()[0] for ax in axes]
     ['type_0', 'type_1']
     """
-    table = get.recovered_states(adata, key=key, basis=basis)
+    table = tables.recovered_states(adata, key=key, basis=basis)
     names = [str(name) for name in table["state"].cat.categories]
     table["state"] = table["state"].astype(object).where(table["state"].notna(), _UNASSIGNED).astype(str)
-    own = _palette.category_colors([name for name in names if name != _keys.NON_STATE])
+    own = palette.category_colors([name for name in names if name != slot_names.NON_STATE])
     own |= {name: color for name, color in table.attrs.get("colors", {}).items() if name in own}
     there = set(table["state"])
     colors = {name: color for name, color in own.items() if name in there}
     legend = {**colors, **{name: color for name, color in _BACKGROUND.items() if name in there}}
     groups = [("", np.ones(len(table), dtype=bool))]
     if split_by is not None:
-        labels = get.labels(adata, split_by)
+        labels = cell_groups.labels(adata, split_by)
         groups = [(str(name), (labels == name).to_numpy()) for name in labels.cat.categories]
     fig, axes = panels(
         [(2.6, 2.6)] * len(groups),
@@ -105,16 +105,16 @@ def state_map(
         right=0.15,
         bottom=0.15,
         top=0.35,
-        edge=_figure.text_width(list(legend), 8) + 0.6,
+        edge=figure.text_width(list(legend), 8) + 0.6,
         at_most=at_most,
     )
     for ax, (name, inside) in zip(axes, groups, strict=True):
         part = table[inside]
         area = float(np.clip(6000 / max(len(part), 1), 0.4, 16)) if size is None else check_real("size", size)
         _scatter(ax, part, colors, area)
-        _figure.set_title(ax, f"{name} ({len(part):,} cells)" if name else f"{len(part):,} cells")
+        figure.set_title(ax, f"{name} ({len(part):,} cells)" if name else f"{len(part):,} cells")
     _legend(axes[min(len(axes), at_most) - 1], legend)
-    return _figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
+    return figure.finish(fig, axes, owned=True, show=show, return_fig=return_fig, save=save)
 
 
 def _scatter(ax: Axes, table: pd.DataFrame, colors: dict[str, str], area: float) -> None:
@@ -122,7 +122,7 @@ def _scatter(ax: Axes, table: pd.DataFrame, colors: dict[str, str], area: float)
     without = ~table["state"].isin(list(colors)).to_numpy()
     x, y = table["x"].to_numpy(), table["y"].to_numpy()
     greys = [_BACKGROUND[name] for name in table["state"][without]]
-    ax.scatter(x[without], y[without], s=area / 2, c=greys, gid=_keys.NON_STATE, **style)
+    ax.scatter(x[without], y[without], s=area / 2, c=greys, gid=slot_names.NON_STATE, **style)
     known = np.flatnonzero(~without)
     # In an order of their own: the state that is drawn last would hide the others.
     known = np.random.default_rng(0).permutation(known)
@@ -144,5 +144,5 @@ def _legend(ax: Axes, colors: dict[str, str]) -> None:
     ]
     ax.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.06, 1), frameon=False,
-        fontsize=_figure.LEGEND_SIZE, borderaxespad=0, handletextpad=0.2,
+        fontsize=figure.LEGEND_SIZE, borderaxespad=0, handletextpad=0.2,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from scprograms._validate import check_int, listing
+from scprograms._core.validate import check_int, listing
 
 
 class HasSignatures(Protocol):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from scprograms import _keys, _store_recovery, _store_states
-from scprograms._validate import check_choice
+from scprograms._anndata import slot_names
+from scprograms._core.validate import check_choice
+from scprograms.states.store import DISCOVERY_TABLES, read_discovery, read_recovered, read_recovery_table
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -58,8 +59,8 @@ def discovered_states(
     >>> scp.get.discovered_states(adata)["state"].tolist()
     ['state_0', 'state_1', 'state_2']
     """
-    check_choice("of", of, _store_states.DISCOVERY_TABLES)
-    return _store_states.read_discovery(adata, key, of)
+    check_choice("of", of, DISCOVERY_TABLES)
+    return read_discovery(adata, key, of)
 
 
 def recovery_confusion(adata: AnnData, *, key: str = "recovery") -> pd.DataFrame:
@@ -90,7 +91,7 @@ def recovery_confusion(adata: AnnData, *, key: str = "recovery") -> pd.DataFrame
     >>> list(scp.get.recovery_confusion(adata))
     ['cell_type', 'state', 'predicted', 'n_cells', 'share']
     """
-    table = _store_recovery.read_recovery_table(adata, key, _keys.CONFUSION)
+    table = read_recovery_table(adata, key, slot_names.CONFUSION)
     columns = ["cell_type", "state", "predicted"]
     table[columns] = table[columns].astype(str)
     total = table.groupby(["cell_type", "state"])["n_cells"].transform("sum")
@@ -125,7 +126,7 @@ def recovery_states(adata: AnnData, *, key: str = "recovery") -> pd.DataFrame:
     >>> "f1" in scp.get.recovery_states(adata)
     True
     """
-    return _store_recovery.read_recovery_table(adata, key, _keys.STATES)
+    return read_recovery_table(adata, key, slot_names.STATES)
 
 
 def recovered_states(adata: AnnData, *, key: str = "recovery", basis: str | None = None) -> pd.DataFrame:
@@ -160,4 +161,4 @@ def recovered_states(adata: AnnData, *, key: str = "recovery", basis: str | None
     >>> list(scp.get.recovered_states(adata, key="discovery", basis="spatial"))
     ['state', 'x', 'y']
     """
-    return _store_states.read_recovered(adata, key, basis)
+    return read_recovered(adata, key, basis)

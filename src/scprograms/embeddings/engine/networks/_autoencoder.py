@@ -12,15 +12,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from ._batches import Batches, Transform, canonical, choose_device, limited_threads
-from ._networks import (
-    BasicAutoencoder,
-    Network,
-    SparseAutoencoder,
-    StackedAutoencoder,
-    Start,
-    VariationalAutoencoder,
-)
+from scprograms._core.devices import choose_device, limited_threads
+
+from ._batches import Batches, Transform, canonical
+from ._networks import BasicAutoencoder, Network, SparseAutoencoder, StackedAutoencoder, Start, VariationalAutoencoder
 from ._trainer import Schedule, train
 
 Kind = Literal["basic", "sparse", "stacked", "vae"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scprograms._keys import Slots
-from scprograms._validate import warn
-from scprograms.pl._figure import LABEL_SIZE, TITLE_SIZE, name_axes, set_title
-from scprograms.pl._palette import CYCLE, WITHOUT, group_colors
-from scprograms.report._figures import Picture, save_picture
+from scprograms._anndata.slot_names import Slots
+from scprograms._core.validate import warn
+from scprograms._draw.figure import LABEL_SIZE, TITLE_SIZE, name_axes, set_title
+from scprograms._draw.palette import CYCLE, WITHOUT, group_colors
+from scprograms.report import Picture, save_picture
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from ._settings import Settings
 
     from anndata import AnnData
 
@@ -65,16 +65,16 @@ def add_umap(adata: AnnData, use_rep: str, *, random_state: int) -> bool:
     return True
 
 
-def umap_picture(adata: AnnData, options: Namespace, folder: Path, *, key: str) -> list[Picture]:
+def umap_picture(adata: AnnData, settings: Settings, folder: Path, *, key: str) -> list[Picture]:
     """Draw a UMAP of the usages, coloured by perturbation and by the program that a cell uses most."""
     import scanpy as sc
     from matplotlib import pyplot as plt
 
-    if not add_umap(adata, Slots(key).usages, random_state=options.random_state):
+    if not add_umap(adata, Slots(key).usages, random_state=settings.random_state):
         return []
     fig, panels = plt.subplots(2, 1, figsize=(6, 10), layout="constrained")
-    for ax, color in zip(panels, (options.groupby, Slots(key).program), strict=True):
-        control = options.control if color == options.groupby else None
+    for ax, color in zip(panels, (settings.groupby, Slots(key).program), strict=True):
+        control = settings.control if color == settings.groupby else None
         # Categories without a cell are not drawn, but scanpy asks for a colour of each.
         palette = dict.fromkeys(map(str, adata.obs[color].astype("category").cat.categories), WITHOUT)
         sc.pl.umap(
@@ -86,12 +86,12 @@ def umap_picture(adata: AnnData, options: Namespace, folder: Path, *, key: str) 
             title="",
             legend_fontsize=6,
         )
-        by = options.groupby if color == options.groupby else "the program that they use most"
+        by = settings.groupby if color == settings.groupby else "the program that they use most"
         ax.set_title(f"Cells by {by}", fontsize=TITLE_SIZE, loc="left")
         ax.set_xlabel("UMAP 1", fontsize=LABEL_SIZE)
         ax.set_ylabel("UMAP 2", fontsize=LABEL_SIZE)
     caption = (
-        f"Cells by their usages of all programs (UMAP of the 15 nearest neighbours), coloured by {options.groupby} and "
+        f"Cells by their usages of all programs (UMAP of the 15 nearest neighbours), coloured by {settings.groupby} and "
         "by the program that a cell uses most. Distances between far groups mean nothing. The unit is the cell; "
         "no test is involved."
     )

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scprograms._files import atomic_path
+from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from scprograms._validate import ProgramsWarning
+from scprograms._core.validate import ProgramsWarning
 
 from ._signals import check_stop
 

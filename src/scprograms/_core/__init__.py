@@ -1,0 +1,1 @@
+"""Arrays: linear algebra, operators, threads, checks. Knows no AnnData."""

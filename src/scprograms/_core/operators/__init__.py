@@ -1,0 +1,1 @@
+"""Operators: the few products through which the engines see a matrix, whatever holds it."""

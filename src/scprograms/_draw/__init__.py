@@ -1,0 +1,1 @@
+"""The figure toolkit: layout, palette, dots, boxes, pixels."""
