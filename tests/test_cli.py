@@ -19,14 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from scprograms.cli._h5ad import write_h5ad
-from scprograms.cli._journal import Journal
 
 import scprograms as scp
 from scprograms import get
 from scprograms.cli import _demo, main
 from scprograms.cli._parser import make_parser
-from scprograms.pipeline import _analysis
+from scprograms.pipeline import Journal, _analysis
+from scprograms.pipeline._h5ad import write_h5ad
 from scprograms.pipeline._prepare import prepare, read_screen
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -517,7 +516,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 import scprograms as scp
-from scprograms.cli._h5ad import write_h5ad
+from scprograms.pipeline._h5ad import write_h5ad
 adata = scp.datasets.simulate_screen(700, 300, 6, n_perturbations=5)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from scipy import sparse, stats
-from scprograms.cli._journal import InputError
 from sklearn.metrics import silhouette_score
 
 import scprograms as scp
 from scprograms.cli import main
 from scprograms.cli._embed_input import LABEL, add_labels, read_data
 from scprograms.embeddings.engine import embedding_scores, neighbor_means, tfidf
+from scprograms.pipeline import InputError
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 

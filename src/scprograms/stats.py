@@ -93,7 +93,7 @@ __all__ = [
 ]
 
 warnings.warn(
-    "scprograms.stats is deprecated: import from the engine package of its system, such as scprograms.perturbation.engine.",
+    "scprograms.stats is deprecated: import from the engine of its system, such as scprograms.perturbation.engine.",
     DeprecationWarning,
     stacklevel=2,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms._core.validate import check_has_key, check_mask, check_values, listing, load_tables
+from scprograms._core.validate import check_has_key, check_mask, check_values, listing
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -77,3 +78,21 @@ def read_gene_names(adata: AnnData, *, name: str = "adata") -> list[str]:
         )
         raise ValueError(msg)
     return adata.var_names.astype(str).tolist()
+
+
+def load_tables(adata: Any) -> None:
+    """Load the tables, and all of ``.uns``, that ``read_lazy`` left on disk: they are small beside the matrices."""
+    for axis in ("obs", "var"):
+        if hasattr(table := getattr(adata, axis), "to_memory"):
+            setattr(adata, axis, table.to_memory())
+            for name, entry in list(getattr(adata, f"{axis}m").items()):
+                if hasattr(entry, "to_memory"):
+                    getattr(adata, f"{axis}m")[name] = entry.to_memory()
+            adata.uns.update({name: _loaded(entry) for name, entry in adata.uns.items()})
+
+
+def _loaded(entry: Any) -> Any:
+    load = getattr(entry, "to_memory", getattr(entry, "compute", None))
+    if load is not None:
+        return load()
+    return {name: _loaded(part) for name, part in entry.items()} if isinstance(entry, Mapping) else entry

@@ -6,20 +6,20 @@ last, with everything computed, and put all results in together: a verb that fai
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData, ImplicitModificationWarning
+from anndata import AnnData
 
 from scprograms._core.validate import check_has_key, listing, shared_genes
 
 from . import slot_names
 from .matrix import check_adata, read_gene_names
 from .slot_names import Slots
+from .transaction import write
 
 MODEL_COLUMNS = ("baseline", "center", "scale", "used")
 
@@ -127,24 +127,22 @@ def write_factorization(adata: AnnData, key: str, result: Factorization) -> None
     model = result.model.set_axis(adata.var_names, axis=0)
     cells = _strongest_program(result.usages, [*programs, slot_names.NO_PROGRAM], adata.obs_names)
     genes = _strongest_program(result.loadings.T, [*programs, slot_names.UNASSIGNED], adata.var_names)
-    with warnings.catch_warnings():
-        # Writing to a view makes it a copy of its own; that is what the caller of copy=False asked for.
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obsm[slots.usages] = result.usages
-    for table in (adata.var, adata.obs):
-        for name in set(slots.module_columns) & set(table):
-            del table[name]
-    adata.varm.pop(slots.shared_modules, None)
-    adata.varm[slots.loadings] = np.ascontiguousarray(result.loadings.T)
-    adata.varm[slots.model] = model
-    adata.obs[slots.program] = cells
-    if result.genes_are_disjoint:
-        adata.var[slots.program] = genes
-    elif slots.program in adata.var and key in keys_of(adata):  # of an earlier fit under the same key
-        del adata.var[slots.program]
     entry = adata.uns.get(key)
     kept = {name: entry[name] for name in slot_names.RANK_SWEEP_ENTRIES if isinstance(entry, Mapping) and name in entry}
-    adata.uns[key] = {**kept, **result.fit, slot_names.PROGRAMS: result.programs}
+    outdated = [slots.program] if key in keys_of(adata) else []  # of an earlier fit under the same key
+    write(
+        adata,
+        obsm={slots.usages: result.usages},
+        varm={slots.loadings: np.ascontiguousarray(result.loadings.T), slots.model: model},
+        obs={slots.program: cells},
+        var={slots.program: genes} if result.genes_are_disjoint else {},
+        uns={key: {**kept, **result.fit, slot_names.PROGRAMS: result.programs}},
+        remove={
+            "obs": slots.module_columns,
+            "var": [*slots.module_columns, *outdated],
+            "varm": [slots.shared_modules],
+        },
+    )
 
 
 def _strongest_program(usages: np.ndarray, names: list[str], index: pd.Index) -> pd.Series:
@@ -157,11 +155,9 @@ def _strongest_program(usages: np.ndarray, names: list[str], index: pd.Index) ->
 def write_table(adata: AnnData, key: str, kind: str, table: object, *, groupby: str | None = None) -> None:
     """Write a table (or parameters) of a later verb into ``.uns[key][kind]`` (or ``[kind][groupby]``)."""
     read_fit(adata, key)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        entry = dict(adata.uns[key])
-        entry[kind] = table if groupby is None else {**entry.get(kind, {}), slot_names.table_name(groupby): table}
-        adata.uns[key] = entry
+    entry = dict(adata.uns[key])
+    entry[kind] = table if groupby is None else {**entry.get(kind, {}), slot_names.table_name(groupby): table}
+    write(adata, uns={key: entry})
 
 
 def programs_as_adata(adata: AnnData, key: str) -> AnnData:

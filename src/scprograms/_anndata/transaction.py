@@ -29,7 +29,9 @@ def write(
     its own, as with any assignment.
     """
     given = {"obsm": obsm, "varm": varm, "layers": layers, "obs": obs, "var": var, "uns": uns}
-    changes: list[tuple[str, str, Any]] = [(slot, name, _MISSING) for slot in remove or {} for name in (remove or {})[slot]]
+    changes: list[tuple[str, str, Any]] = [
+        (slot, name, _MISSING) for slot in remove or {} for name in (remove or {})[slot]
+    ]
     changes += [(slot, name, value) for slot, entries in given.items() for name, value in (entries or {}).items()]
     before: list[tuple[str, str, Any]] = []
     matrix = adata.X if X is not None else None
@@ -40,17 +42,17 @@ def write(
                 adata.X = X
             for slot, name, value in changes:
                 entries = getattr(adata, slot)
-                before.append((slot, name, entries[name] if name in entries else _MISSING))
-                _set(entries, name, value, adata, slot)
+                before.append((slot, name, entries.get(name, _MISSING)))
+                _set(entries, name, value)
         except BaseException:
             for slot, name, value in reversed(before):
-                _set(getattr(adata, slot), name, value, adata, slot)
+                _set(getattr(adata, slot), name, value)
             if X is not None:
                 adata.X = matrix
             raise
 
 
-def _set(entries: Any, name: str, value: Any, adata: AnnData, slot: str) -> None:
+def _set(entries: Any, name: str, value: Any) -> None:
     if value is not _MISSING:
         entries[name] = value
     elif name in entries:

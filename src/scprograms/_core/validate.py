@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
+from .matrix import Matrix
 
 
 class ProgramsWarning(UserWarning):
@@ -89,24 +89,6 @@ def check_has_key(mapping: Mapping[str, Any], key: object, *, where: str, hint: 
         hints = [f"Did you mean {names[near[0]]!r}?"] if near else []
         hints += [hint] if hint else []
         raise KeyError(" ".join([f"{key!r} is not in {where}. There: {listing(mapping)}.", *hints]))
-
-
-def load_tables(adata: Any) -> None:
-    """Load the tables, and all of ``.uns``, that ``read_lazy`` left on disk: they are small beside the matrices."""
-    for axis in ("obs", "var"):
-        if hasattr(table := getattr(adata, axis), "to_memory"):
-            setattr(adata, axis, table.to_memory())
-            for name, entry in list(getattr(adata, f"{axis}m").items()):
-                if hasattr(entry, "to_memory"):
-                    getattr(adata, f"{axis}m")[name] = entry.to_memory()
-            adata.uns.update({name: _loaded(entry) for name, entry in adata.uns.items()})
-
-
-def _loaded(entry: Any) -> Any:
-    load = getattr(entry, "to_memory", getattr(entry, "compute", None))
-    if load is not None:
-        return load()
-    return {name: _loaded(part) for name, part in entry.items()} if isinstance(entry, Mapping) else entry
 
 
 def check_mask(mask: np.ndarray, where: str, n: int, what: str) -> np.ndarray:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData, ImplicitModificationWarning
+from anndata import AnnData
 from scipy import sparse
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.labels import Labels, read_labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import case_hint, check_has_key, check_mask, listing, warn
 from scprograms.modules.store import read_coordinates
 
@@ -184,28 +184,29 @@ def write_predictions(
     layer = sparse.csr_matrix((probability.ravel(), np.tile(peaks, pair.n_cells), indptr), shape=adata.shape)
     target = np.zeros(adata.n_vars, dtype=bool)
     target[peaks] = True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.layers[key] = layer
-        adata.var[slot_names.target_of(key)] = target
-        if split is None:
-            if slot_names.split_of(key) in adata.obs:
-                del adata.obs[slot_names.split_of(key)]
-        else:
-            codes = np.full(adata.n_obs, -1)
-            codes[pair.in_atac] = split
-            categories = ["train", "validation", "test"]
-            adata.obs[slot_names.split_of(key)] = pd.Categorical.from_codes(codes, categories)
+    column = slot_names.split_of(key)
+    obs = {}
+    if split is not None:
+        codes = np.full(adata.n_obs, -1)
+        codes[pair.in_atac] = split
+        obs[column] = pd.Categorical.from_codes(codes, ["train", "validation", "test"])
+    write(
+        adata,
+        layers={key: layer},
+        var={slot_names.target_of(key): target},
+        obs=obs,
+        remove={"obs": [] if obs else [column]},
+    )
 
 
 def write_report(adata: AnnData, key: str, entry: Mapping[str, Any]) -> None:
     """Write the tables of a report; an older one is replaced."""
-    adata.uns[key] = dict(entry)
+    write(adata, uns={key: dict(entry)})
 
 
 def forget_report(adata: AnnData, key: str) -> None:
     """Remove a report that predictions no longer belong to."""
-    adata.uns.pop(key, None)
+    write(adata, remove={"uns": [key]})
 
 
 def read_report(data: Any, key: str, atac: str) -> Mapping[str, Any]:

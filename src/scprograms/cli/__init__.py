@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scprograms._core.files import FolderInUseError
-from scprograms.pipeline import INTERRUPTED, InputError, one_line, stoppable
+from scprograms.pipeline import InputError, one_line
 
 from ._parser import make_parser
+from ._signals import INTERRUPTED, stoppable
 
 __all__ = ["main"]
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms import get, pl, tl
 from scprograms._anndata import slot_names
+from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms.accessibility.engine import AccessibilityModel
 from scprograms.pipeline import InputError, Journal, explained, one_line, results_folder, write_h5ad
+
+from ._progress import journal_of, print_end
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -29,7 +31,7 @@ _SETTINGS = (
 
 def train(options: Namespace) -> None:
     """Fit, test and write."""
-    with results_folder(options.out, replaces=_OWN_FILES) as stage, Journal(3, quiet=options.quiet) as journal:
+    with results_folder(options.out, replaces=_OWN_FILES) as stage, journal_of(options, n_steps=3) as journal:
         with journal.step("reading"):
             data = _read(options, journal)
             if len(data) < 2:
@@ -45,12 +47,14 @@ def train(options: Namespace) -> None:
             model.write(stage / MODEL_FILE)
         with journal.step("writing"):
             _write(data["atac"], stage)
-    _tell(options, journal, stage_summary=get.accessibility(data["atac"]).attrs["summary"])
+    print_end(
+        journal, options, f"Results are in {options.out}", said=[get.accessibility(data["atac"]).attrs["summary"]]
+    )
 
 
 def predict(options: Namespace) -> None:
     """Predict by a model from a file."""
-    with results_folder(options.out, replaces=_OWN_FILES) as stage, Journal(3, quiet=options.quiet) as journal:
+    with results_folder(options.out, replaces=_OWN_FILES) as stage, journal_of(options, n_steps=3) as journal:
         with journal.step("reading"):
             with explained():
                 model = AccessibilityModel.read(options.model_file)
@@ -67,19 +71,19 @@ def predict(options: Namespace) -> None:
             else:
                 _write(data["atac"], stage)
                 summary = get.accessibility(data["atac"]).attrs["summary"]
-    _tell(options, journal, stage_summary=summary)
+    print_end(journal, options, f"Results are in {options.out}", said=[summary])
 
 
 def report(options: Namespace) -> None:
     """Write tables and figures of a file that has a report."""
-    with results_folder(options.out, replaces=_OWN_FILES[:3]) as stage, Journal(2, quiet=options.quiet) as journal:
+    with results_folder(options.out, replaces=_OWN_FILES[:3]) as stage, journal_of(options, n_steps=2) as journal:
         with journal.step("reading"):
             adata = _read_h5ad(options.atac_file)
             with explained():
                 summary = get.accessibility(adata).attrs["summary"]
         with journal.step("writing"):
             _write_report(adata, stage)
-    _tell(options, journal, stage_summary=summary)
+    print_end(journal, options, f"Results are in {options.out}", said=[summary])
 
 
 def _read(options: Namespace, journal: Journal) -> dict[str, AnnData]:
@@ -95,7 +99,7 @@ def _read(options: Namespace, journal: Journal) -> dict[str, AnnData]:
         import scanpy as sc
 
         if options.layer is not None:
-            data["rna"].X = data["rna"].layers[options.layer].copy()
+            write(data["rna"], X=data["rna"].layers[options.layer].copy())
             options.layer = None
         sc.pp.normalize_total(data["rna"], target_sum=_TARGET_SUM)
         sc.pp.log1p(data["rna"])
@@ -124,8 +128,8 @@ def _read_h5mu(path: Path, options: Namespace) -> dict[str, AnnData]:
             msg = f"{name!r} is no modality of {str(path)!r}. There: {', '.join(map(repr, mdata.mod))}."
             raise InputError(msg)
     data = {"rna": mdata[options.rna], "atac": mdata[options.atac]}
-    for column in mdata.obs.columns.difference(data["atac"].obs.columns):
-        data["atac"].obs[column] = mdata.obs[column].reindex(data["atac"].obs_names)
+    missing = mdata.obs.columns.difference(data["atac"].obs.columns)
+    write(data["atac"], obs=mdata.obs[missing].reindex(data["atac"].obs_names))
     return data
 
 
@@ -166,11 +170,3 @@ def _write_report(atac: AnnData, stage: Path) -> None:
         pl.precision_recall(atac, show=False, save=stage / "figures" / f"precision_recall.{suffix}")
     with atomic_path(stage / "summary.txt") as part:
         part.write_text(tables["models"].attrs["summary"] + "\n", encoding="utf-8")
-
-
-def _tell(options: Namespace, journal: Journal, *, stage_summary: str) -> None:
-    if options.quiet:
-        return
-    for note in journal.notes:
-        sys.stderr.write(f"scprograms: note: {note}\n")
-    sys.stdout.write(f"{stage_summary}\nResults are in {options.out} ({journal.seconds:.0f} s).\n")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._parser import _count, _not_negative, _positive, _seed
+from ._types import count, not_negative, positive, seed
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -49,28 +49,28 @@ def _add_train(own: Any) -> None:
     _add_data(parser)
     parser.add_argument("--model", choices=("auto", "mean", "ridge", "knn", "network"), default="auto", help="default: "
                         "auto, the best on validation cells")  # fmt: skip
-    parser.add_argument("--n-genes", type=_count, default=10_000, metavar="N", help="most variable genes (default: "
+    parser.add_argument("--n-genes", type=count, default=10_000, metavar="N", help="most variable genes (default: "
                         "10,000)")  # fmt: skip
-    parser.add_argument("--n-peaks", type=_count, default=500, metavar="N", help="most variable peaks (default: 500)")
+    parser.add_argument("--n-peaks", type=count, default=500, metavar="N", help="most variable peaks (default: 500)")
     parser.add_argument("--groupby", metavar="COLUMN", help="hold out whole groups of this column of .obs, such as "
                         "cell types")  # fmt: skip
     parser.add_argument("--test-groups", nargs="+", metavar="LEVEL", help="which of them to test on")
-    parser.add_argument("--gene-distance", type=_positive, metavar="BP", help="let genes count more the nearer they "
+    parser.add_argument("--gene-distance", type=positive, metavar="BP", help="let genes count more the nearer they "
                         "lie to a peak: the distance at which weights have fallen to 1/e, such as 50000")  # fmt: skip
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--hidden", type=_count, nargs="+", default=[1024, 512], metavar="WIDTH", help="default: 1024 512"
+        "--hidden", type=count, nargs="+", default=[1024, 512], metavar="WIDTH", help="default: 1024 512"
     )
-    network.add_argument("--dropout", type=_not_negative, default=0.3, help="default: 0.3")
+    network.add_argument("--dropout", type=not_negative, default=0.3, help="default: 0.3")
     network.add_argument("--normalization", choices=("batch", "layer"), help="of hidden layers (default: none)")
     network.add_argument("--optimizer", choices=("rmsprop", "adam"), default="rmsprop", help="default: rmsprop")
-    network.add_argument("--learning-rate", type=_positive, default=1.5e-4, help="default: 0.00015")
-    network.add_argument("--epochs", type=_count, default=50, metavar="N", help="default: 50")
-    network.add_argument("--batch-size", type=_count, default=32, metavar="N", help="default: 32")
-    network.add_argument("--focal-weight", type=_not_negative, default=1.0, help="of the focal loss (default: 1)")
-    network.add_argument("--dice-weight", type=_not_negative, default=1.0, help="of the dice loss (default: 1)")
+    network.add_argument("--learning-rate", type=positive, default=1.5e-4, help="default: 0.00015")
+    network.add_argument("--epochs", type=count, default=50, metavar="N", help="default: 50")
+    network.add_argument("--batch-size", type=count, default=32, metavar="N", help="default: 32")
+    network.add_argument("--focal-weight", type=not_negative, default=1.0, help="of the focal loss (default: 1)")
+    network.add_argument("--dice-weight", type=not_negative, default=1.0, help="of the dice loss (default: 1)")
     network.add_argument("--device", metavar="NAME", help="of torch, such as cpu, cuda or mps")
-    parser.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
+    parser.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
     _add_output(parser)
 
 

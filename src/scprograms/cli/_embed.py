@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from scprograms import get, pl, pp, tl
+from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, Journal, add_umap, explained, peak_memory_gib, results_folder, write_h5ad
+from scprograms.pipeline import InputError, Journal, add_umap, explained, results_folder, write_h5ad
 from scprograms.report import save_picture
 
 from ._embed_input import LABEL, add_labels, read_data
+from ._progress import journal_of, print_end, write_summary
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -30,10 +30,7 @@ _OWN_FILES = ("figures/*.png", "figures/*.pdf", "scores.csv")
 def embed(options: Namespace) -> None:
     """Train an autoencoder on the data that the options name, and write everything into their folder."""
     folder = results_folder(options.out, replaces=_OWN_FILES)
-    with folder as stage, Journal(N_STEPS, quiet=options.quiet) as journal:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
+    with folder as stage, journal_of(options, n_steps=N_STEPS) as journal:
         _check_torch()
         with journal.step("reading"):
             adata, label = _read(options, journal)
@@ -45,12 +42,7 @@ def embed(options: Namespace) -> None:
             _draw(adata, label, options, stage / "figures")
         with journal.step("tables"):
             _write(adata, options, stage, journal)
-    if not options.quiet:
-        memory = peak_memory_gib()
-        used = "" if memory is None else f", {memory:.1f} GiB"
-        for note in journal.notes:
-            sys.stderr.write(f"scprograms: note: {note}\n")
-        sys.stdout.write(f"Results are in {options.out} ({journal.seconds:.0f} s{used}).\n")
+    print_end(journal, options, f"Results are in {options.out}")
 
 
 def _check_torch() -> None:
@@ -147,7 +139,7 @@ def _draw(adata: AnnData, label: str | None, options: Namespace, folder: Path) -
     if label is None:
         label = "cells"
         shown = adata.copy()
-        shown.obs[label] = pd.Categorical(["all"] * adata.n_obs)
+        write(shown, obs={label: pd.Categorical(["all"] * adata.n_obs)})
     fig = pl.embedding_maps(shown, label, "X_umap", show=False, return_fig=True)
     save_picture(fig, folder, name="umap", title="UMAP", caption="")
 
@@ -161,11 +153,4 @@ def _write(adata: AnnData, options: Namespace, stage: Path, journal: Journal) ->
         with atomic_path(stage / name) as part:
             table.to_csv(part)
     write_h5ad(adata, stage / "embedding.h5ad")
-    lines = [
-        *journal.steps,
-        *(f"Note: {note}" for note in journal.notes),
-        "",
-        shlex.join(["scprograms", *options.argv]),
-    ]
-    with atomic_path(stage / "summary.txt") as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_summary(journal, options, stage)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import listing
 from scprograms.pipeline import InputError, one_line
 
@@ -129,4 +130,4 @@ def add_labels(adata: AnnData, path: Path) -> None:
             found = f"{listing(table[0], at_most=3)} and {listing(adata.obs_names, at_most=3)}"
             msg = f"--label-file={str(path)!r} names none of the cells: there are {found}."
             raise InputError(msg)
-    adata.obs[LABEL] = pd.Categorical(values)
+    write(adata, obs={LABEL: pd.Categorical(values)})

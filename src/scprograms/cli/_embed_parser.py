@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._parser import _count, _not_negative, _number, _positive, _seed
+from ._types import count, not_negative, number, positive, seed
 
 
 def _embed(options: argparse.Namespace) -> None:
@@ -16,7 +16,7 @@ def _embed(options: argparse.Namespace) -> None:
 
 
 def _share(text: str) -> float:
-    return _number(text, float, 0, "a share from 0 to 1", at_most=1)
+    return number(text, float, 0, "a share from 0 to 1", at_most=1)
 
 
 def add_embed(commands: Any) -> None:
@@ -43,27 +43,27 @@ def add_embed(commands: Any) -> None:
                        "of the cells (default: 0.01)")  # fmt: skip
     peaks.add_argument("--max-fraction", type=_share, default=0.9, metavar="SHARE", help="and in at most so many "
                        "(default: 0.9)")  # fmt: skip
-    peaks.add_argument("--min-peaks", type=_seed, default=100, metavar="N", help="keep cells with so many open peaks "
+    peaks.add_argument("--min-peaks", type=seed, default=100, metavar="N", help="keep cells with so many open peaks "
                        "(default: 100)")  # fmt: skip
 
     network = parser.add_argument_group("network")
     network.add_argument("--kind", choices=("basic", "sparse", "stacked", "vae"), default="vae", help="default: vae")
-    network.add_argument("--n-latent", type=_count, default=10, metavar="N", help="latent variables (default: 10)")
-    network.add_argument("--layers", type=_count, nargs="+", metavar="WIDTH", help="widths of the hidden layers")
+    network.add_argument("--n-latent", type=count, default=10, metavar="N", help="latent variables (default: 10)")
+    network.add_argument("--layers", type=count, nargs="+", metavar="WIDTH", help="widths of the hidden layers")
     network.add_argument("--transform", choices=("tfidf", "binary", "none"), default="tfidf", help="what the encoder "
                          "sees (default: tfidf)")  # fmt: skip
-    network.add_argument("--epochs", type=_count, default=100, metavar="N", help="at most (default: 100)")
-    network.add_argument("--pretrain-epochs", type=_seed, default=30, metavar="N", help="of each layer of --kind "
+    network.add_argument("--epochs", type=count, default=100, metavar="N", help="at most (default: 100)")
+    network.add_argument("--pretrain-epochs", type=seed, default=30, metavar="N", help="of each layer of --kind "
                          "stacked, at most (default: 30)")  # fmt: skip
-    network.add_argument("--patience", type=_count, default=20, metavar="N", help="stop after so many epochs without a "
+    network.add_argument("--patience", type=count, default=20, metavar="N", help="stop after so many epochs without a "
                          "lower loss of the cells held out (default: 20)")  # fmt: skip
-    network.add_argument("--batch-size", type=_count, default=100, metavar="N", help="default: 100")
-    network.add_argument("--learning-rate", type=_positive, metavar="RATE", help="default: by kind")
-    network.add_argument("--sparsity-target", type=_positive, default=0.03, metavar="SHARE", help="mean activation, of "
+    network.add_argument("--batch-size", type=count, default=100, metavar="N", help="default: 100")
+    network.add_argument("--learning-rate", type=positive, metavar="RATE", help="default: by kind")
+    network.add_argument("--sparsity-target", type=positive, default=0.03, metavar="SHARE", help="mean activation, of "
                          "--kind sparse (default: 0.03)")  # fmt: skip
-    network.add_argument("--sparsity-weight", type=_not_negative, default=1.0, metavar="WEIGHT", help="default: 1")
+    network.add_argument("--sparsity-weight", type=not_negative, default=1.0, metavar="WEIGHT", help="default: 1")
     network.add_argument("--device", metavar="NAME", help="cpu, cuda or mps (default: a GPU where there is one)")
-    network.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
+    network.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
 
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="where to write")
     parser.add_argument("--quiet", action="store_true", help="show no progress")

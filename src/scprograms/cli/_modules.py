@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +11,11 @@ from scprograms import get, pl, pp, report, tl
 from scprograms._anndata.slot_names import table_name
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, Journal, explained, one_line, peak_memory_gib, results_folder, write_h5ad
+from scprograms.pipeline import InputError, Journal, explained, one_line, results_folder, write_h5ad
 from scprograms.report import save_picture
 from scprograms.report.formats import plural
+
+from ._progress import journal_of, print_end, write_summary
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -31,10 +31,7 @@ _OWN_FILES = ("beds/*.bed", "figures/*.png", "figures/*.pdf", "groups_*.csv")
 def modules(options: Namespace) -> None:
     """Find the modules of the file that the options name, and write everything into their folder."""
     folder = results_folder(options.out, replaces=_OWN_FILES)
-    with folder as stage, Journal(N_STEPS, quiet=options.quiet) as journal:
-        import matplotlib as mpl
-
-        mpl.use("Agg")
+    with folder as stage, journal_of(options, n_steps=N_STEPS) as journal:
         with journal.step("reading"):
             adata = _read(options, journal)
         with journal.step("pseudo-bulk"):
@@ -47,12 +44,7 @@ def modules(options: Namespace) -> None:
             _draw(adata, options, stage / "figures", journal)
         with journal.step("tables"):
             _write(adata, options, stage, journal)
-    if not options.quiet:
-        memory = peak_memory_gib()
-        used = "" if memory is None else f", {memory:.1f} GiB"
-        for note in journal.notes:
-            sys.stderr.write(f"scprograms: note: {note}\n")
-        sys.stdout.write(f"Results are in {options.out} ({journal.seconds:.0f} s{used}).\n")
+    print_end(journal, options, f"Results are in {options.out}")
 
 
 def _read(options: Namespace, journal: Journal) -> AnnData:
@@ -184,11 +176,4 @@ def _write(adata: AnnData, options: Namespace, stage: Path, journal: Journal) ->
             table.to_csv(part)
     report.write_beds(adata, stage / "beds", key=KEY)
     write_h5ad(adata, stage / "modules.h5ad")
-    lines = [
-        *journal.steps,
-        *(f"Note: {note}" for note in journal.notes),
-        "",
-        shlex.join(["scprograms", *options.argv]),
-    ]
-    with atomic_path(stage / "summary.txt") as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_summary(journal, options, stage)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._parser import _count, _not_negative, _percent, _seed
+from ._types import count, not_negative, percent, seed
 
 
 def _modules(options: argparse.Namespace) -> None:
@@ -31,24 +31,24 @@ def add_modules(commands: Any) -> None:
     parser.add_argument("--layer", metavar="NAME", help="layer to use instead of .X")
 
     bulk = parser.add_argument_group("pseudo-bulk")
-    bulk.add_argument("--min-cells", type=_count, default=10, metavar="N", help="keep samples of so many cells "
+    bulk.add_argument("--min-cells", type=count, default=10, metavar="N", help="keep samples of so many cells "
                       "(default: 10)")  # fmt: skip
-    bulk.add_argument("--cap-percentile", type=_percent, metavar="PERCENT", help="lower all values above this "
+    bulk.add_argument("--cap-percentile", type=percent, metavar="PERCENT", help="lower all values above this "
                       "percentile to it, such as 99.99")  # fmt: skip
 
     fit = parser.add_argument_group("modules")
-    fit.add_argument("-k", "--n-modules", type=_count, default=30, metavar="K", help="default: 30")
-    fit.add_argument("--tradeoff", type=_count, nargs="+", default=[], metavar="K", help="compare these numbers of "
+    fit.add_argument("-k", "--n-modules", type=count, default=30, metavar="K", help="default: 30")
+    fit.add_argument("--tradeoff", type=count, nargs="+", default=[], metavar="K", help="compare these numbers of "
                      "modules as well")  # fmt: skip
-    fit.add_argument("--stability", type=_count, metavar="N", help="refit on so many resamples of the samples, and say "
+    fit.add_argument("--stability", type=count, metavar="N", help="refit on so many resamples of the samples, and say "
                      "how well each module comes back")  # fmt: skip
     fit.add_argument("--rule", choices=("sd", "mad", "raw_mad", "permutation"), default="sd", help="which features are "
                      "specific (default: sd, above median + SD of the feature scores)")  # fmt: skip
     fit.add_argument("--scale", choices=("l2", "max", "raw"), default="l2", help="unit of the modules (default: l2)")
-    fit.add_argument("--min-contribution", type=_not_negative, default=0.0, metavar="SHARE", help="leave samples whose "
+    fit.add_argument("--min-contribution", type=not_negative, default=0.0, metavar="SHARE", help="leave samples whose "
                      "largest share is below unclassified (default: 0)")  # fmt: skip
-    fit.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
-    fit.add_argument("--n-jobs", type=_count, metavar="N", help="threads (default: all)")
+    fit.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
+    fit.add_argument("--n-jobs", type=count, metavar="N", help="threads (default: all)")
 
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="where to write")
     parser.add_argument("--quiet", action="store_true", help="show no progress")

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 from scprograms import __version__
 
+from ._types import count, not_negative, percent, positive, seed
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -34,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from scprograms.pipeline import run
+    from ._run import run
 
     run(options)
 
@@ -64,11 +66,11 @@ def _add_run(commands: Any) -> None:
 
     cells = run.add_argument_group("quality control")
     cells.add_argument("--subset-obs", metavar="COLUMN", help="keep cells where this column is true")
-    cells.add_argument("--min-counts", type=_not_negative, metavar="N", help="keep cells with so many counts")
-    cells.add_argument("--min-genes", type=_count, metavar="N", help="keep cells with so many genes")
-    cells.add_argument("--max-mito", type=_percent, metavar="PERCENT", help="keep cells with at most this share of "
+    cells.add_argument("--min-counts", type=not_negative, metavar="N", help="keep cells with so many counts")
+    cells.add_argument("--min-genes", type=count, metavar="N", help="keep cells with so many genes")
+    cells.add_argument("--max-mito", type=percent, metavar="PERCENT", help="keep cells with at most this share of "
                        "mitochondrial counts")  # fmt: skip
-    cells.add_argument("--min-cells", type=_count, default=1, metavar="N", help="keep genes seen in so many cells "
+    cells.add_argument("--min-cells", type=count, default=1, metavar="N", help="keep genes seen in so many cells "
                        "(default: 1)")  # fmt: skip
     cells.add_argument("--mito-prefix", metavar="PREFIX", help="of mitochondrial genes (default: MT- or mt-)")
     cells.add_argument("--cell-cycle-genes", type=Path, metavar="FILE", help="43 genes of S phase, then those of G2M, "
@@ -77,7 +79,7 @@ def _add_run(commands: Any) -> None:
     cells.add_argument("--g2m-genes", type=Path, metavar="FILE", help="genes of G2M phase, one a line")
     cells.add_argument("--batch", metavar="COLUMN", help="add an indicator column for each batch, and report how much "
                        "programs differ between batches")  # fmt: skip
-    cells.add_argument("--target-sum", type=_positive, metavar="N", help="counts per cell after normalisation (default:"
+    cells.add_argument("--target-sum", type=positive, metavar="N", help="counts per cell after normalisation (default:"
                        " 10,000; the median for panels of fewer than 1,000 genes)")  # fmt: skip
     tests = run.add_argument_group("tests")
     tests.add_argument("--replicate", metavar="COLUMN", help="column of .obs with the guides (or clones, donors) of "
@@ -86,7 +88,7 @@ def _add_run(commands: Any) -> None:
     tests.add_argument("--strata", metavar="COLUMN", nargs="+", action="extend", default=[], help="columns of .obs "
                        "within which perturbations are compared with the control, such as the batch")  # fmt: skip
     genes = cells.add_mutually_exclusive_group()
-    genes.add_argument("--n-top-genes", type=_count, metavar="N", help="fit on so many highly variable genes")
+    genes.add_argument("--n-top-genes", type=count, metavar="N", help="fit on so many highly variable genes")
     genes.add_argument("--hvg", action="store_true", help="fit on highly variable genes (mean 0.0125 to 3, dispersion "
                        "from 0.5); all genes get loadings")  # fmt: skip
     _add_fit(run, n_programs=30)
@@ -102,9 +104,9 @@ def _add_demo(commands: Any) -> None:
         "compare what is found with what is true. Nothing is downloaded.",
     )
     demo.set_defaults(command=_demo)
-    demo.add_argument("--n-cells", type=_count, default=4000, metavar="N", help="default: 4000")
-    demo.add_argument("--n-genes-screen", type=_count, default=2000, metavar="N", help="genes (default: 2000)")
-    demo.add_argument("--n-planted", type=_count, default=20, metavar="N", help="planted programs (default: 20)")
+    demo.add_argument("--n-cells", type=count, default=4000, metavar="N", help="default: 4000")
+    demo.add_argument("--n-genes-screen", type=count, default=2000, metavar="N", help="genes (default: 2000)")
+    demo.add_argument("--n-planted", type=count, default=20, metavar="N", help="planted programs (default: 20)")
     _add_fit(demo, n_programs=None)
     _add_output(demo)
 
@@ -112,24 +114,24 @@ def _add_demo(commands: Any) -> None:
 def _add_fit(parser: argparse.ArgumentParser, *, n_programs: int | None) -> None:
     fit = parser.add_argument_group("factorization")
     default = "as many as are planted" if n_programs is None else str(n_programs)
-    fit.add_argument("-k", "--n-programs", type=_count, default=n_programs, metavar="K", help=f"default: {default}")
+    fit.add_argument("-k", "--n-programs", type=count, default=n_programs, metavar="K", help=f"default: {default}")
     fit.add_argument("--center", choices=("mean", "control"), help="subtract each gene's mean, or its mean in control")
     fit.add_argument("--scale", action="store_true", help="divide each gene by its standard deviation")
-    fit.add_argument("--l1", type=_not_negative, default=0.02, help="penalty on the usages (default: 0.02)")
+    fit.add_argument("--l1", type=not_negative, default=0.02, help="penalty on the usages (default: 0.02)")
     fit.add_argument("--init", choices=("varimax", "svd", "kmeans", "nndsvd", "nmf", "random"), default="varimax",
                      help="start (default: varimax)")  # fmt: skip
-    fit.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
-    fit.add_argument("--n-jobs", type=_count, metavar="N", help="threads (default: all)")
+    fit.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
+    fit.add_argument("--n-jobs", type=count, metavar="N", help="threads (default: all)")
 
 
 def _add_gene_sets(parser: argparse.ArgumentParser) -> None:
     terms = parser.add_argument_group("enrichment")
     terms.add_argument("--gene-sets", action="append", default=[], metavar="FILE.gmt|LIBRARY", help="GMT file, or name "
                        "of an Enrichr library; may be given several times")  # fmt: skip
-    terms.add_argument("--n-genes", type=_count, metavar="N", help="top genes of a program that are tested (default: "
+    terms.add_argument("--n-genes", type=count, metavar="N", help="top genes of a program that are tested (default: "
                        "100, at most a tenth of the fitted genes)")  # fmt: skip
-    terms.add_argument("--min-size", type=_count, default=10, metavar="N", help="smallest gene set (default: 10)")
-    terms.add_argument("--max-size", type=_count, default=500, metavar="N", help="largest gene set (default: 500)")
+    terms.add_argument("--min-size", type=count, default=10, metavar="N", help="smallest gene set (default: 10)")
+    terms.add_argument("--max-size", type=count, default=500, metavar="N", help="largest gene set (default: 500)")
     terms.add_argument("--organism", choices=("human", "mouse", "fly", "yeast", "worm", "fish"), default="human",
                        help="of Enrichr libraries (default: human)")  # fmt: skip
 
@@ -139,34 +141,3 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--umap", action="store_true", help="draw a UMAP of the usages as well (takes longer)")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--debug", action="store_true", help="show where an error happened")
-
-
-def _count(text: str) -> int:
-    return _number(text, int, 1, "a whole number of at least 1")
-
-
-def _seed(text: str) -> int:
-    return _number(text, int, 0, "a whole number of at least 0")
-
-
-def _positive(text: str) -> float:
-    return _number(text, float, 1e-9, "a number above 0")
-
-
-def _not_negative(text: str) -> float:
-    return _number(text, float, 0, "a number of at least 0")
-
-
-def _percent(text: str) -> float:
-    return _number(text, float, 0, "a percentage from 0 to 100", at_most=100)
-
-
-def _number(text: str, kind: type, at_least: float, what: str, *, at_most: float = float("inf")) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = float("nan")
-    if not at_least <= value <= at_most or value == float("inf"):
-        msg = f"{text!r} is not {what}"
-        raise argparse.ArgumentTypeError(msg)
-    return value

@@ -10,7 +10,8 @@ from scprograms.pipeline import InputError, explained, results_folder, write_h5a
 from scprograms.report.formats import plural
 from scprograms.states.store import read_recovery_table
 
-from ._recover_shared import draw, journal_of, print_end, read_cells, training_arguments, write_summary, write_tables
+from ._progress import journal_of, print_end, write_summary
+from ._recover_shared import draw, read_cells, training_arguments, write_tables
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -62,7 +63,7 @@ def apply(options: Namespace) -> None:
                 draw("state_map", pl.state_map, stage, adata, options.cell_type, key=KEY, basis=options.basis)
             draw("signatures", pl.recovery_signatures, stage, model)
         write_summary(journal, options, stage)
-    print_end(journal, options, f"Results are in {options.out}")
+    print_end(journal, options, f"Results are in {options.out}", said=journal.steps)
 
 
 def validate(options: Namespace) -> None:
@@ -87,7 +88,7 @@ def validate(options: Namespace) -> None:
                 f"{states['f1'].mean():.2f}."
             )
             write_summary(journal, options, stage)
-    print_end(journal, options, f"Results are in {options.out}")
+    print_end(journal, options, f"Results are in {options.out}", said=journal.steps)
 
 
 def discover(options: Namespace) -> None:
@@ -127,4 +128,4 @@ def discover(options: Namespace) -> None:
                 f"{n_cells:,} of {adata.n_obs:,} cells are in one (column discovery_state of discovered.h5ad)."
             )
             write_summary(journal, options, stage)
-    print_end(journal, options, f"Results are in {options.out}")
+    print_end(journal, options, f"Results are in {options.out}", said=journal.steps)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._parser import _count, _not_negative, _seed
+from ._types import count, not_negative, seed
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -57,12 +57,12 @@ def add_recover(commands: Any) -> None:
     )
     discover.set_defaults(command=_discover)
     _add_cells(discover, labelled=False)
-    discover.add_argument("--n-factors", type=_count, nargs="+", metavar="K", help="numbers of factors to choose from "
+    discover.add_argument("--n-factors", type=count, nargs="+", metavar="K", help="numbers of factors to choose from "
                           "(default: 2 to 8)")  # fmt: skip
-    discover.add_argument("--max-negative-ratio", type=_not_negative, default=1.0, metavar="RATIO", help="negative "
+    discover.add_argument("--max-negative-ratio", type=not_negative, default=1.0, metavar="RATIO", help="negative "
                           "weights of a state, as a multiple of the positive ones (default: 1)")  # fmt: skip
     _add_basis(discover)
-    discover.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
+    discover.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
     discover.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="where to write")
     _add_common(discover)
 
@@ -76,7 +76,7 @@ def add_recover(commands: Any) -> None:
     train.set_defaults(command=_train)
     _add_cells(train, labelled=True)
     _add_training(train)
-    train.add_argument("--run-index", type=_seed, nargs="+", metavar="I", help="do only these runs, from 0 to --n-runs "
+    train.add_argument("--run-index", type=seed, nargs="+", metavar="I", help="do only these runs, from 0 to --n-runs "
                        "less 1, and write run_00000.h5ad, ... into the folder -o; those that are there are not done "
                        "again")  # fmt: skip
     train.add_argument("--overwrite", action="store_true", help="do runs again that are there")
@@ -141,23 +141,23 @@ def _add_basis(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     fit = parser.add_argument_group("training")
-    fit.add_argument("--n-features", type=_count, default=300, metavar="N", help="genes that enter (default: 300)")
-    fit.add_argument("--n-features-per-state", type=_count, default=50, metavar="N", help="default: 50")
-    fit.add_argument("--n-cells", type=_count, default=2500, metavar="N", help="cells of a type in each run (default: "
+    fit.add_argument("--n-features", type=count, default=300, metavar="N", help="genes that enter (default: 300)")
+    fit.add_argument("--n-features-per-state", type=count, default=50, metavar="N", help="default: 50")
+    fit.add_argument("--n-cells", type=count, default=2500, metavar="N", help="cells of a type in each run (default: "
                      "2500)")  # fmt: skip
-    fit.add_argument("--n-runs", type=_count, default=50, metavar="N", help="default: 50")
+    fit.add_argument("--n-runs", type=count, default=50, metavar="N", help="default: 50")
     fit.add_argument("--confidence", type=_share, default=0.95, metavar="SHARE", help="share of the cells of a state "
                      "that its threshold lets through (default: 0.95)")  # fmt: skip
-    fit.add_argument("--random-state", type=_seed, default=0, metavar="SEED", help="default: 0")
+    fit.add_argument("--random-state", type=seed, default=0, metavar="SEED", help="default: 0")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--n-jobs", type=_count, metavar="N", help="workers (default: all)")
+    parser.add_argument("--n-jobs", type=count, metavar="N", help="workers (default: all)")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--debug", action="store_true", help="show where an error happened")
 
 
 def _share(text: str) -> float:
-    from ._parser import _number
+    from ._types import number
 
-    return float(_number(text, float, 0, "a share from 0 to 1", at_most=1))
+    return float(number(text, float, 0, "a share from 0 to 1", at_most=1))

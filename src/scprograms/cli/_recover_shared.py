@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +18,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 TRAINING = ("n_features", "n_features_per_state", "n_cells", "n_runs", "confidence", "random_state")
-
-
-@contextmanager
-def journal_of(options: Namespace, *, n_steps: int) -> Iterator[Journal]:
-    """Yield the journal of a step, in which figures need no screen."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    with Journal(n_steps, quiet=options.quiet) as journal:
-        yield journal
 
 
 def read_cells(options: Namespace, journal: Journal, *more: str) -> AnnData:
@@ -65,29 +52,6 @@ def write_tables(tables: dict[str, pd.DataFrame], stage: Path) -> None:
     for name, table in tables.items():
         with atomic_path(stage / name) as part:
             table.to_csv(part)
-
-
-def write_summary(journal: Journal, options: Namespace, stage: Path) -> None:
-    """Write what was done, what to mind, and the command."""
-    lines = [
-        *journal.steps,
-        *(f"Note: {note}" for note in journal.notes),
-        "",
-        shlex.join(["scprograms", *options.argv]),
-    ]
-    with atomic_path(stage / "summary.txt") as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def print_end(journal: Journal, options: Namespace, last: str) -> None:
-    """Print the same, unless asked not to."""
-    if options.quiet:
-        return
-    for note in journal.notes:
-        sys.stderr.write(f"scprograms: note: {note}\n")
-    for sentence in journal.steps:
-        sys.stdout.write(f"{sentence}\n")
-    sys.stdout.write(f"{last} ({journal.seconds:.0f} s).\n")
 
 
 def training_arguments(options: Namespace) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from scprograms._core.validate import listing
 from scprograms.pipeline import InputError, Journal, explained
 from scprograms.report.formats import plural
 
-from ._recover_shared import TRAINING, journal_of, print_end, read_cells, training_arguments
+from ._progress import journal_of, print_end
+from ._recover_shared import TRAINING, read_cells, training_arguments
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -36,7 +37,12 @@ def train(options: Namespace) -> None:
                 _say_what(model, journal)
             else:
                 _train_runs(adata, options, journal)
-    print_end(journal, options, f"{'The model is' if options.run_index is None else 'Runs are'} in {options.out}")
+    print_end(
+        journal,
+        options,
+        f"{'The model is' if options.run_index is None else 'Runs are'} in {options.out}",
+        said=journal.steps,
+    )
 
 
 def _train_runs(adata: AnnData, options: Namespace, journal: Journal) -> None:
@@ -92,7 +98,7 @@ def aggregate(options: Namespace) -> None:
             model.write(options.out)
             journal.say(f"Put {plural(len(models), 'run')} together.")
             _say_what(model, journal)
-    print_end(journal, options, f"The model is in {options.out}")
+    print_end(journal, options, f"The model is in {options.out}", said=journal.steps)
 
 
 def _run_files(paths: list[Path]) -> list[Path]:

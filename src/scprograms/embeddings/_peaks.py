@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scprograms._anndata.matrix import check_adata
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import check_int, check_name, check_real
 
 from .store import read_accessibility
@@ -94,8 +95,7 @@ def filter_peaks(
         )
         raise ValueError(msg)
     result = adata[cells, peaks].copy()
-    result.obs["n_peaks"] = n_peaks[cells]
-    result.var["n_cells"] = n_cells[peaks]
+    write(result, obs={"n_peaks": n_peaks[cells]}, var={"n_cells": n_cells[peaks]})
     return result
 
 
@@ -144,5 +144,5 @@ def binarize(
     check_name("key_added", key_added)
     matrix = read_accessibility(adata, layer=layer, binary=True)
     adata = adata.copy() if copy else adata
-    adata.layers[key_added] = matrix
+    write(adata, layers={key_added: matrix})
     return adata if copy else None

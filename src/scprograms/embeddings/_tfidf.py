@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from scprograms._anndata.matrix import check_adata
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import check_choice, check_name, check_real, warn
 
 from . import engine
@@ -106,6 +107,5 @@ def tfidf(
         )
     result, n_cells = engine.tfidf(matrix, method, scale_factor=scale)
     adata = adata.copy() if copy else adata
-    adata.layers[key_added] = result
-    adata.var[f"{key_added}_n_cells"] = n_cells
+    write(adata, layers={key_added: result}, var={f"{key_added}_n_cells": n_cells})
     return adata if copy else None

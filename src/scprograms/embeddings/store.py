@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata import ImplicitModificationWarning
 from scipy import sparse
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import check_adata, read_matrix
 from scprograms._anndata.slot_names import Slots
+from scprograms._anndata.transaction import write
 from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_has_key, listing, warn
 
@@ -55,19 +54,12 @@ def read_accessibility(adata: AnnData, *, layer: str | None, binary: bool = Fals
 def write_training(adata: AnnData, key: str, result: Training) -> None:
     """Write the latent variables, the features used and the course of the training."""
     entry = {slot_names.PARAMS: dict(result.params), slot_names.HISTORY: result.history, **result.measures}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obsm[Slots(key).usages] = result.latent
-        adata.var[Slots(key).used] = result.used
-        adata.uns[key] = entry
+    write(adata, obsm={Slots(key).usages: result.latent}, var={Slots(key).used: result.used}, uns={key: entry})
 
 
 def write_latent(adata: AnnData, key: str, latent: np.ndarray, params: Mapping[str, Any]) -> None:
     """Write latent variables of an encoder that was trained elsewhere."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obsm[Slots(key).usages] = latent
-        adata.uns[key] = {slot_names.PARAMS: dict(params)}
+    write(adata, obsm={Slots(key).usages: latent}, uns={key: {slot_names.PARAMS: dict(params)}})
 
 
 def read_training_history(adata: AnnData, key: str) -> pd.DataFrame:
@@ -100,9 +92,7 @@ def read_embedding(adata: AnnData, name: str) -> np.ndarray:
 
 def write_embedding(adata: AnnData, name: str, values: np.ndarray) -> None:
     """Write an entry of ``.obsm``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obsm[name] = values
+    write(adata, obsm={name: values})
 
 
 def align_features(adata: AnnData, matrix: Matrix, features: list[str], *, where: str) -> sparse.csr_matrix:
@@ -128,11 +118,7 @@ def align_features(adata: AnnData, matrix: Matrix, features: list[str], *, where
 
 def write_comparison(adata: AnnData, key: str, entries: Mapping[str, Any], *, arrays: Mapping[str, np.ndarray]) -> None:
     """Write how embeddings compare; what was there under the key is replaced. ``arrays`` go to ``.obsm``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        for name, values in arrays.items():
-            adata.obsm[name] = values
-        adata.uns[key] = dict(entries)
+    write(adata, obsm=arrays, uns={key: dict(entries)})
 
 
 def read_comparison(adata: AnnData, key: str) -> pd.DataFrame:

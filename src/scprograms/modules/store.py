@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata import ImplicitModificationWarning
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import check_adata
 from scprograms._anndata.slot_names import Slots
 from scprograms._anndata.slots import read_fit, read_loadings, read_model, read_usages
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import check_has_key, listing
 
 if TYPE_CHECKING:
@@ -71,10 +70,8 @@ def read_factors(adata: AnnData, key: str) -> tuple[np.ndarray, np.ndarray, np.n
 
 def write_feature_score(adata: AnnData, key: str, score: np.ndarray, params: Mapping[str, Any]) -> None:
     """Write the score of each feature."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.uns[key] = {**adata.uns[key], slot_names.FEATURE_SCORE_PARAMS: dict(params)}
-    adata.var[Slots(key).feature_score] = score
+    entry = {**adata.uns[key], slot_names.FEATURE_SCORE_PARAMS: dict(params)}
+    write(adata, uns={key: entry}, var={Slots(key).feature_score: score})
 
 
 def write_modules(adata: AnnData, key: str, found: Modules) -> None:
@@ -86,14 +83,16 @@ def write_modules(adata: AnnData, key: str, found: Modules) -> None:
         slot_names.MODULES_PARAMS: params,
         slot_names.MODULE_GROUPS: {slot_names.table_name(name): table for name, table in found.groups.items()},
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.uns[key] = {**adata.uns[key], **entries}
-    for name in found.features:
-        adata.var[name] = found.features[name].to_numpy() if name.endswith("score") else found.features[name].array
-    for name in found.samples:
-        adata.obs[name] = found.samples[name].array
-    adata.varm[Slots(key).shared_modules] = found.shared
+    write(
+        adata,
+        uns={key: {**adata.uns[key], **entries}},
+        var={
+            name: column.to_numpy() if str(name).endswith("score") else column.array
+            for name, column in found.features.items()
+        },
+        obs={name: column.array for name, column in found.samples.items()},
+        varm={Slots(key).shared_modules: found.shared},
+    )
 
 
 def _modules_of(adata: AnnData, key: str) -> Mapping[str, Any]:

@@ -57,11 +57,11 @@ def program_anova(
     ``"permutation"``
         The F of the groups, beside those of the strata, and how far the furthest group lies from the others (on ranks
         of the usages), against their values when labels are permuted among the cells of a stratum: free of
-        assumptions on the distribution (:func:`scprograms.perturbation.engine.permutation_anova`). It still takes cells of a stratum
-        as exchangeable.
+        assumptions on the distribution (:func:`scprograms.perturbation.engine.permutation_anova`). It still takes cells
+        of a stratum as exchangeable.
     ``"replicate"``
-        Guides or replicates as the unit, on ranks of the usages (:func:`scprograms.perturbation.engine.replicate_anova`): a group
-        counts as different only where it differs by more than its guides do among themselves. p is the smaller one of
+        Guides or replicates as the unit, on ranks of the usages
+        (:func:`scprograms.perturbation.engine.replicate_anova`): a group counts as different only where it differs by more than its guides do among themselves. p is the smaller one of
         that of F, times at most 1.5, and that of the group furthest from the others, times 3 or more, for which
         replicates are permuted: F alone is weak where one perturbation of many moves a program. To be preferred where
         there are guides or replicates: even a between-guide variance of half a percent invalidates the tests on cells.

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from ._analysis import N_STEPS, analyse, results_folder, run, tell
+from ._analysis import N_STEPS, analyse, analyse_cells, results_folder, run
 from ._h5ad import write_h5ad
 from ._journal import InputError, Journal, explained, one_line, peak_memory_gib
 from ._pictures import add_umap
-from ._signals import INTERRUPTED, check_stop, stoppable
+from ._settings import Settings
 from ._tests import KEY, MAX_Q
+from ._truth import compare_with_truth
 
 __all__ = [
-    "INTERRUPTED",
     "KEY",
     "MAX_Q",
     "N_STEPS",
     "InputError",
     "Journal",
+    "Settings",
     "add_umap",
     "analyse",
-    "check_stop",
+    "analyse_cells",
+    "compare_with_truth",
     "explained",
     "one_line",
     "peak_memory_gib",
     "results_folder",
     "run",
-    "stoppable",
-    "tell",
     "write_h5ad",
 ]

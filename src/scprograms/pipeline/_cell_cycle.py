@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from ._journal import InputError, Journal, one_line
 
 if TYPE_CHECKING:
-    from ._settings import Settings
-
     from anndata import AnnData
+
+    from ._settings import Settings
 
 N_S_GENES = 43
 """Genes of S phase at the top of the usual list of cell-cycle genes."""
@@ -25,7 +25,10 @@ def score_cell_cycle(adata: AnnData, settings: Settings, journal: Journal) -> No
     if phases is None:
         return
     if settings.lazy:
-        journal.note(f"Cells have no cell-cycle scores: scanpy computes them in memory alone, so leave {settings.spelled('lazy')} out.")
+        journal.note(
+            f"Cells have no cell-cycle scores: scanpy computes them in memory alone, so leave "
+            f"{settings.spelled('lazy')} out."
+        )
         return
     found = {name: [gene for gene in genes if gene in adata.var_names] for name, genes in phases.items()}
     counted = " and ".join(f"{len(found[name])} of {len(phases[name])} {name} genes" for name in phases)
@@ -51,7 +54,10 @@ def cell_cycle_genes(settings: Settings) -> dict[str, list[str]] | None:
     if set(lists) == {"cell_cycle_genes"}:
         genes = lists["cell_cycle_genes"]
         if len(genes) <= N_S_GENES:
-            msg = f"{settings.spelled('cell_cycle_genes')} has {len(genes)} genes; {N_S_GENES} of S phase and then those of G2M are needed."
+            msg = (
+                f"{settings.spelled('cell_cycle_genes')} has {len(genes)} genes; {N_S_GENES} of S phase and then those "
+                "of G2M are needed."
+            )
             raise InputError(msg)
         return {"S": genes[:N_S_GENES], "G2M": genes[N_S_GENES:]}
     if set(lists) == {"s_genes", "g2m_genes"}:

@@ -1,54 +1,69 @@
-"""What a run tells: a bar while it lasts, and the sentences and warnings that the report prints."""
+"""Course of an analysis: its steps, the sentences of its report, and what a reader should mind."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from scprograms._core.validate import ProgramsWarning
 
-from ._signals import check_stop
+
+class InputError(ValueError):
+    """An error that the user can put right: a path, a column, a setting."""
 
 
-class InputError(Exception):
-    """The user can put this right: a path, a column, an option."""
+class Bar(Protocol):
+    """A progress bar, as tqdm has it."""
+
+    leave: bool
+
+    def set_description_str(self, desc: str, *, refresh: bool) -> None:
+        """Show what is being done."""
+
+    def update(self) -> object:
+        """Show that a step is done."""
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line; a KeyError would print its message quoted."""
+    """Message of an error in one line; a KeyError would print its message quoted."""
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     return " ".join(str(text).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn the errors by which verbs refuse arguments and data into an InputError."""
+    """Turn the errors by which functions refuse arguments and data into an InputError."""
     try:
         yield
+    except InputError:
+        raise
     except (KeyError, ValueError, OSError) as error:  # ConnectionError and TimeoutError are OSErrors
         raise InputError(one_line(error)) from error
 
 
 class Journal:
-    """A progress bar over the steps, and what was said during them."""
+    """Steps of an analysis, with the sentences and warnings that its report prints.
 
-    def __init__(self, n_steps: int, *, quiet: bool) -> None:
+    Parameters
+    ----------
+    bar
+        Progress bar over the steps.
+    between_steps
+        Called before and after each step; it may raise to stop the analysis.
+    """
+
+    def __init__(self, bar: Bar | None = None, *, between_steps: Callable[[], None] = lambda: None) -> None:
         self.steps: list[str] = []
         self.notes: list[str] = []
-        self._n_steps, self._quiet = n_steps, quiet
+        self._bar, self._between_steps = bar, between_steps
         self._stack = contextlib.ExitStack()
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
-        from tqdm import tqdm
-
-        self._bar = self._stack.enter_context(
-            tqdm(total=self._n_steps, disable=self._quiet, bar_format="{n_fmt}/{total_fmt} |{bar:24}| {elapsed} {desc}")
-        )
         self._stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", ProgramsWarning)
@@ -62,20 +77,23 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._bar.set_description_str("done", refresh=True)
-        else:
-            self._bar.leave = False  # the message of the error is all that should be left
+        if self._bar is not None:
+            if kind is None:
+                self._bar.set_description_str("done", refresh=True)
+            else:
+                self._bar.leave = False  # the message of the error is all that should be left
         self._stack.__exit__(kind, error, trace)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Show what is being done."""
-        self._bar.set_description_str(name, refresh=True)
-        check_stop()
+        """Run a step, and show what is being done."""
+        if self._bar is not None:
+            self._bar.set_description_str(name, refresh=True)
+        self._between_steps()
         yield
-        check_stop()
-        self._bar.update()
+        self._between_steps()
+        if self._bar is not None:
+            self._bar.update()
 
     def say(self, sentence: str) -> None:
         """Add a sentence on what was done."""
@@ -96,7 +114,7 @@ class Journal:
 
 
 def peak_memory_gib() -> float | None:
-    """Return the largest resident memory of this process so far, where the platform tells."""
+    """Largest resident memory of this process so far, where the platform tells."""
     try:
         import resource
     except ImportError:  # Windows

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scprograms._anndata.lazy import chunks_of, is_lazy
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import listing
 
 from ._journal import InputError, one_line
 
 if TYPE_CHECKING:
-    from ._settings import Settings
-
     from anndata import AnnData
+
+    from ._settings import Settings
 
 
 @contextlib.contextmanager
@@ -172,11 +173,14 @@ def describe(adata: AnnData) -> None:
     n_cells, in_all = (_put_together(each, 0) for each in parts[3:])
     with np.errstate(invalid="ignore"):
         share = in_mito / counts * 100
-    adata.obs["n_genes_by_counts"], adata.obs["total_counts"] = n_genes, counts
-    adata.obs["total_counts_mt"], adata.obs["pct_counts_mt"] = in_mito, share
-    adata.var["n_cells_by_counts"], adata.var["mean_counts"] = n_cells, in_all / adata.n_obs
-    adata.var["pct_dropout_by_counts"] = (1 - n_cells / adata.n_obs) * 100
-    adata.var["total_counts"] = in_all
+    cells = {"n_genes_by_counts": n_genes, "total_counts": counts, "total_counts_mt": in_mito, "pct_counts_mt": share}
+    genes = {
+        "n_cells_by_counts": n_cells,
+        "mean_counts": in_all / adata.n_obs,
+        "pct_dropout_by_counts": (1 - n_cells / adata.n_obs) * 100,
+        "total_counts": in_all,
+    }
+    write(adata, obs=cells, var=genes)
 
 
 def sums(matrix: Any, *, axis: int) -> np.ndarray:

@@ -12,9 +12,9 @@ from scprograms._draw.palette import CYCLE, WITHOUT, group_colors
 from scprograms.report import Picture, save_picture
 
 if TYPE_CHECKING:
-    from ._settings import Settings
-
     from anndata import AnnData
+
+    from ._settings import Settings
 
 _AT_MOST_EXACT = 30_000
 """Cells whose neighbours are searched exactly."""
@@ -91,8 +91,8 @@ def umap_picture(adata: AnnData, settings: Settings, folder: Path, *, key: str) 
         ax.set_xlabel("UMAP 1", fontsize=LABEL_SIZE)
         ax.set_ylabel("UMAP 2", fontsize=LABEL_SIZE)
     caption = (
-        f"Cells by their usages of all programs (UMAP of the 15 nearest neighbours), coloured by {settings.groupby} and "
-        "by the program that a cell uses most. Distances between far groups mean nothing. The unit is the cell; "
+        f"Cells by their usages of all programs (UMAP of the 15 nearest neighbours), coloured by {settings.groupby} "
+        "and by the program that a cell uses most. Distances between far groups mean nothing. The unit is the cell; "
         "no test is involved."
     )
     return [save_picture(fig, folder, name="umap", title="Map of the cells", caption=caption)]

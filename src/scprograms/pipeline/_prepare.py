@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scprograms import get
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import listing
 from scprograms.report.formats import plural
 
@@ -17,9 +18,9 @@ from ._lazy import kind_of, open_screen, sums, with_one_index_type
 from ._quality import check_control, quality_control
 
 if TYPE_CHECKING:
-    from ._settings import Settings
-
     from anndata import AnnData
+
+    from ._settings import Settings
 
 PANEL = 1000
 """Fewer genes than this are a targeted panel: 10,000 counts per cell would inflate its few."""
@@ -60,12 +61,12 @@ def check_screen(adata: AnnData, settings: Settings, journal: Journal, *, source
         if settings.layer not in adata.layers:
             msg = f"{settings.given('layer')} is no layer. There: {listing(_layers(adata))}."
             raise InputError(msg)
-        write_matrix(adata, adata.layers[settings.layer].copy())
+        write(adata, X=adata.layers[settings.layer].copy())
     if adata.X is None or 0 in adata.shape:
         msg = f"{source!r} has no expression matrix in .X ({adata.n_obs} cells x {adata.n_vars} genes)."
         raise InputError(msg + f" Layers: {listing(_layers(adata))}; choose one with {settings.spelled('layer')}.")
     if not settings.lazy:
-        write_matrix(adata, with_one_index_type(adata.X))
+        write(adata, X=with_one_index_type(adata.X))
     check_control(adata, settings)
     for names, what, repair in (
         (adata.var_names, "genes", adata.var_names_make_unique),
@@ -95,7 +96,7 @@ def prepare(adata: AnnData, settings: Settings, journal: Journal) -> tuple[AnnDa
     with journal.step("normalisation"):
         if kind == "counts":
             if not settings.lazy:
-                adata.layers["counts"] = adata.X.copy()
+                write(adata, layers={"counts": adata.X.copy()})
             target = settings.target_sum or (None if adata.n_vars < PANEL else 1e4)
             depth = target or float(np.median(sums(adata.X, axis=1)))
             sc.pp.normalize_total(adata, target_sum=target)
@@ -129,10 +130,9 @@ def _indicate_batches(adata: AnnData, settings: Settings, journal: Journal) -> N
         return
     with explained():
         labels = get.labels(adata, settings.batch)
-    names = []
-    for level in labels.cat.categories:
-        names.append(f"batch{level}".replace("/", "_"))  # a slash would nest columns in the file
-        adata.obs[names[-1]] = (labels == level).astype(float)
+    # A slash would nest columns in the file.
+    names = {f"batch{level}".replace("/", "_"): level for level in labels.cat.categories}
+    write(adata, obs={name: (labels == level).astype(float) for name, level in names.items()})
     journal.say(f"Added {plural(len(names), 'indicator column')} for {settings.batch}: {listing(names, at_most=6)}.")
 
 
@@ -151,7 +151,10 @@ def _choose_genes(adata: AnnData, settings: Settings, journal: Journal) -> str |
         sc.pp.highly_variable_genes(adata, **limits)
     n_chosen = int(adata.var["highly_variable"].sum())
     if n_chosen == 0:
-        msg = f"{settings.spelled('hvg')} selects no gene of this matrix: choose a number with {settings.spelled('n_top_genes')}, or leave it out."
+        msg = (
+            f"{settings.spelled('hvg')} selects no gene of this matrix: choose a number with "
+            f"{settings.spelled('n_top_genes')}, or leave it out."
+        )
         raise InputError(msg)
     journal.say(f"Chose {n_chosen:,} highly variable genes for the fit; the others get loadings by least squares.")
     return "highly_variable"

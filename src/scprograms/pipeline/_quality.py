@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms import get
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import listing
 from scprograms.report.formats import plural
 
@@ -15,9 +16,9 @@ from ._journal import InputError, Journal, explained
 from ._lazy import describe, n_not_zero
 
 if TYPE_CHECKING:
-    from ._settings import Settings
-
     from anndata import AnnData
+
+    from ._settings import Settings
 
 
 def quality_control(adata: AnnData, settings: Settings, journal: Journal, *, is_counts: bool) -> AnnData:
@@ -28,7 +29,7 @@ def quality_control(adata: AnnData, settings: Settings, journal: Journal, *, is_
         keep = _as_boolean(adata.obs[settings.subset_obs], settings)
         adata = _kept(adata, keep, f"cells where {settings.subset_obs} is true", journal)
     prefixes = (settings.mito_prefix,) if settings.mito_prefix else ("MT-", "mt-")
-    adata.var["mt"] = adata.var_names.str.startswith(prefixes)
+    write(adata, var={"mt": adata.var_names.str.startswith(prefixes)})
     n_mito = int(adata.var["mt"].sum())
     if is_counts:
         if settings.lazy:
@@ -45,18 +46,23 @@ def quality_control(adata: AnnData, settings: Settings, journal: Journal, *, is_
             f"{medians['n_genes_by_counts']:,.0f} genes and {mito}."
         )
     else:
-        adata.obs["n_genes_by_counts"] = n_genes = n_not_zero(adata.X, axis=1)
+        n_genes = n_not_zero(adata.X, axis=1)
+        write(adata, obs={"n_genes_by_counts": n_genes})
         journal.say(
             f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial "
             "share are not known, because the matrix holds no counts."
         )
         if settings.min_counts is not None or settings.max_mito is not None:
             msg = (
-                f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the matrix does not hold. Name a {settings.spelled('layer')} that does."
+                f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the matrix "
+                f"does not hold. Name a {settings.spelled('layer')} that does."
             )
             raise InputError(msg)
     if settings.max_mito is not None and not n_mito:
-        msg = f"{settings.spelled('max_mito')}: no gene starts with {' or '.join(prefixes)}. Name the right {settings.spelled('mito_prefix')}, or leave it out."
+        msg = (
+            f"{settings.spelled('max_mito')}: no gene starts with {' or '.join(prefixes)}. Name the right "
+            f"{settings.spelled('mito_prefix')}, or leave it out."
+        )
         raise InputError(msg)
     filters = [(n_genes > 0, "cells with any expression")]
     if settings.min_counts is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def notebook_code(settings: Settings, chosen: Mapping[str, Any]) -> str:
     lines = [
         "import anndata, scanpy as sc, scprograms as scp",
         "",
-        *(_opening(settings) if settings.lazy else [f"adata = anndata.read_h5ad({str(Path(settings.screen))!r})"]),
+        *_opening(settings),
     ]
     if settings.layer is not None and not settings.lazy:
         lines.append(f"adata.X = adata.layers[{settings.layer!r}].copy()")
@@ -51,7 +50,9 @@ def notebook_code(settings: Settings, chosen: Mapping[str, Any]) -> str:
         ]
     if chosen["mask_var"] is not None:
         which = (
-            f"n_top_genes={settings.n_top_genes}" if settings.n_top_genes else "min_mean=0.0125, max_mean=3, min_disp=0.5"
+            f"n_top_genes={settings.n_top_genes}"
+            if settings.n_top_genes
+            else "min_mean=0.0125, max_mean=3, min_disp=0.5"
         )
         lines.append(f"sc.pp.highly_variable_genes(adata, {which})")
     lines += ["", f"scp.tl.semi_nmf(adata, {', '.join(_fit_arguments(settings, chosen))})"]
@@ -82,7 +83,11 @@ def notebook_code(settings: Settings, chosen: Mapping[str, Any]) -> str:
 
 
 def _opening(settings: Settings) -> list[str]:
-    path, where = Path(settings.screen), "X" if settings.layer is None else f"layers/{settings.layer}"
+    if settings.screen is None:
+        return ["adata = ...  # the cells x genes that were analysed"]
+    if not settings.lazy:
+        return [f"adata = anndata.read_h5ad({str(settings.screen)!r})"]
+    path, where = settings.screen, "X" if settings.layer is None else f"layers/{settings.layer}"
     call = f"zarr.open_group({str(path)!r}, " if path.is_dir() else f"h5py.File({str(path)!r}, "
     return [
         f"import {call.partition('.')[0]}",

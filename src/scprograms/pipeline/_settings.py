@@ -97,7 +97,8 @@ class Settings:
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 msg = f"{name!r} is no setting of an analysis.{hint} Settings: {', '.join(known)}."
                 raise TypeError(msg)
-        return cls(**values)
+        listed = {name: [values[name]] for name in ("strata", "gene_sets") if isinstance(values.get(name), str)}
+        return cls(**{**values, **listed})
 
     def spelled(self, name: str) -> str:
         """Name of a setting as its user writes it."""

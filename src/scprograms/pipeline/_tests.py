@@ -15,9 +15,9 @@ from scprograms.report.formats import enumerate_names, plural
 from ._journal import Journal, explained, one_line
 
 if TYPE_CHECKING:
-    from ._settings import Settings
-
     from anndata import AnnData
+
+    from ._settings import Settings
 
 KEY, MAX_Q = "semi_nmf", 0.05
 
@@ -37,8 +37,8 @@ def test_programs(adata: AnnData, settings: Settings, journal: Journal) -> None:
     if settings.replicate is None and unused:
         journal.note(
             f"Cells are the unit of the tests, although {unused.replace(',', ', ')} may hold guides or replicates: if "
-            f"these differ among themselves, q-values are too small. {settings.spelled('replicate')} {unused.split(',')[0]} makes them the "
-            "unit."
+            f"these differ among themselves, q-values are too small. "
+            f"{settings.spelled('replicate')} {unused.split(',')[0]} makes them the unit."
         )
     test = "one-way analysis of variance on the cells"
     if settings.replicate is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anndata import ImplicitModificationWarning
-
 from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import check_adata
+from scprograms._anndata.transaction import write
 from scprograms._core.validate import listing
 
 if TYPE_CHECKING:
@@ -37,7 +35,4 @@ def read_rank_sweep(adata: AnnData, key: str) -> pd.DataFrame:
 def write_rank_sweep(adata: AnnData, key: str, entries: Mapping[str, Any]) -> None:
     """Write a rank sweep into ``.uns[key]``, beside what is there."""
     entry = adata.uns.get(key)
-    with warnings.catch_warnings():
-        # Writing to a view makes it a copy of its own; that is what the caller of copy=False asked for.
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.uns[key] = {**(entry if isinstance(entry, Mapping) else {}), **entries}
+    write(adata, uns={key: {**(entry if isinstance(entry, Mapping) else {}), **entries}})

@@ -62,8 +62,8 @@ def read_labelled(
         raise ValueError(msg)
     if slot_names.NON_STATE in states.names:
         msg = (
-            f"adata.obs[{state_key!r}] has a state {slot_names.NON_STATE!r}, which is the name of what fits no state. Make "
-            f"these labels missing: adata.obs[{state_key!r}].replace({slot_names.NON_STATE!r}, None)."
+            f"adata.obs[{state_key!r}] has a state {slot_names.NON_STATE!r}, which is the name of what fits no state. "
+            f"Make these labels missing: adata.obs[{state_key!r}].replace({slot_names.NON_STATE!r}, None)."
         )
         raise ValueError(msg)
     if len(present := np.unique(states.codes[labelled])) < 2:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData, ImplicitModificationWarning, read_h5ad
+from anndata import AnnData, read_h5ad
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.labels import Labels
 from scprograms._anndata.matrix import check_adata
 from scprograms._anndata.slot_names import Slots
+from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import check_has_key, listing
 
@@ -62,12 +62,13 @@ def write_recovery(adata: AnnData, key: str, found: Recovery) -> None:
     kept = {slot_names.CONFUSION, slot_names.STATES, slot_names.VALIDATION_PARAMS}
     entry = adata.uns.get(key)
     entries = {name: entry[name] for name in kept if isinstance(entry, Mapping) and name in entry}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obsm[slots.usages] = found.shares
-    adata.obs[slots.state] = found.state
-    adata.obs[slots.score] = found.score
-    adata.uns[key] = {**entries, slot_names.PARAMS: dict(found.params), slot_names.CELL_TYPES: found.cell_types}
+    entries |= {slot_names.PARAMS: dict(found.params), slot_names.CELL_TYPES: found.cell_types}
+    write(
+        adata,
+        obsm={slots.usages: found.shares},
+        obs={slots.state: found.state, slots.score: found.score},
+        uns={key: entries},
+    )
 
 
 def write_validation(
@@ -75,14 +76,12 @@ def write_validation(
 ) -> None:
     """Write the tables of a cross-validation beside what else is in ``.uns[key]``."""
     entry = adata.uns.get(key)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.uns[key] = {
-            **(entry if isinstance(entry, Mapping) else {}),
-            slot_names.CONFUSION: confusion,
-            slot_names.STATES: states,
-            slot_names.VALIDATION_PARAMS: dict(params),
-        }
+    tables = {
+        slot_names.CONFUSION: confusion,
+        slot_names.STATES: states,
+        slot_names.VALIDATION_PARAMS: dict(params),
+    }
+    write(adata, uns={key: {**(entry if isinstance(entry, Mapping) else {}), **tables}})
 
 
 def read_recovery_table(adata: AnnData, key: str, kind: str) -> pd.DataFrame:
@@ -176,10 +175,8 @@ class Discovery:
 def write_discovery(adata: AnnData, key: str, result: Discovery) -> None:
     """Write the state of each cell, and the tables behind it; ``.uns[key]`` is replaced."""
     states = pd.Series(pd.Categorical.from_codes(result.codes, result.names), index=adata.obs_names)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImplicitModificationWarning)
-        adata.obs[slot_names.Slots(key).state] = states
-        adata.uns[key] = {slot_names.PARAMS: dict(result.params), **result.tables}
+    entry = {slot_names.PARAMS: dict(result.params), **result.tables}
+    write(adata, obs={slot_names.Slots(key).state: states}, uns={key: entry})
 
 
 def read_discovery(adata: AnnData, key: str, of: str) -> pd.DataFrame:

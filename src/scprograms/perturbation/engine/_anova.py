@@ -80,7 +80,8 @@ def anova_from_moments(moments: GroupMoments) -> OneWayAnova:
 
     Returns
     -------
-    What :func:`scprograms.perturbation.engine.one_way_anova` returns for the values themselves. Groups without rows do not count.
+    What :func:`scprograms.perturbation.engine.one_way_anova` returns for the values themselves. Groups without rows
+    do not count.
 
     Raises
     ------

@@ -73,8 +73,8 @@ def permutation_anova(
     summed up, in the standard deviations that this sum has under permutation. A permutation is as extreme as what was
     observed if the smaller of two approximate p-values is: that of F, from a gamma distribution, and that of the
     furthest group, from a Gumbel distribution, with their moments in 100 permutations that are not counted; each is
-    divided by its share as in :func:`scprograms.perturbation.engine.replicate_anova`. How good these approximations are makes no
-    difference to validity: the p-value is exact, whatever the distribution, if the cells of a stratum are exchangeable.
+    divided by its share as in :func:`scprograms.perturbation.engine.replicate_anova`. How good these approximations
+    are makes no difference to validity: the p-value is exact, whatever the distribution, if the cells of a stratum are exchangeable.
     They are not where guides, clones or replicates differ among themselves. All columns share the permutations. A
     stratum with cells of one group only adds nothing. Groups of one cell count. Constant columns give NaN.
 
