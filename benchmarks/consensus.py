@@ -41,7 +41,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from scipy import sparse
-from scprograms.factorization import NMF, SemiNMF, consensus_programs
+from scprograms.programs.engine import NMF, SemiNMF, consensus_programs
 
 path, method, k, n_runs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 X = sparse.load_npz(path)

@@ -81,7 +81,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from scipy import sparse
-from scprograms.factorization import SemiNMF
+from scprograms.programs.engine import SemiNMF
 
 folder, k = Path(sys.argv[1]), int(sys.argv[2])
 X = sparse.csr_matrix(tuple(np.load(folder / f"{part}.npy") for part in ("data", "indices", "indptr")))

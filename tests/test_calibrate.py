@@ -20,8 +20,7 @@ from scprograms._anndata import slots as _store
 from scprograms._core.multiple_testing import benjamini_hochberg
 from scprograms.perturbation._calibration_splits import split_cells, split_guides
 from scprograms.perturbation.engine import replicate_contrasts
-from scprograms.perturbation.engine._calibration import effective_columns, inflation, inflation_interval
-from scprograms.perturbation.tables._calibration import quantiles
+from scprograms.perturbation.engine.calibration import effective_columns, inflation, inflation_interval, quantiles
 
 mpl.use("Agg")
 

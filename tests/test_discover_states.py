@@ -15,7 +15,7 @@ import scprograms as scp
 from scprograms import ProgramsWarning
 from scprograms._core.workers import active_client, spread
 from scprograms.states import _discover_states as module
-from scprograms.states.engine._discovery import describe_factors, matched_stability, scaled_genes
+from scprograms.states.engine.discovery import describe_factors, matched_stability, scaled_genes
 
 
 @pytest.fixture(scope="module")

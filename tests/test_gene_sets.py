@@ -14,7 +14,7 @@ import pytest
 from enrichr_server import LIBRARY, enrichr
 from scprograms import ProgramsWarning
 from scprograms.enrichment import _enrichr
-from scprograms.enrichment._gene_sets import check_overlap, read_gene_sets
+from scprograms.enrichment.gene_sets import check_overlap, read_gene_sets
 
 GMT = "T cell\thttp://x\tCD3E\tCD4\nB cell/plasma\tna\tCD19\tMS4A1\tCD79A\n"
 TERMS = {"T cell": ["CD3E", "CD4"], "B cell/plasma": ["CD19", "MS4A1", "CD79A"]}

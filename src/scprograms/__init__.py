@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ._core.validate import ProgramsWarning
+from ._core.version import VERSION
 
 if TYPE_CHECKING:
     from . import datasets, get, pl, pp, report, tl
 
-try:
-    __version__ = version("scprograms")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
+__version__ = VERSION
 
 __all__ = ["ProgramsWarning", "__version__", "datasets", "get", "pl", "pp", "report", "tl"]
 

@@ -39,7 +39,7 @@ def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import cosine_similarity
+    >>> from scprograms._core.matching import cosine_similarity
     >>> cosine_similarity(np.array([[1.0, 0.0], [3.0, 4.0]]), np.array([[-2.0, 0.0]])).tolist()
     [[-1.0], [-0.6]]
     """
@@ -49,6 +49,18 @@ def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
         norms = np.linalg.norm(M, axis=1, keepdims=True)
         units.append(M / np.where(norms > 0, norms, np.nan))
     return np.clip(units[0] @ units[1].T, -1, 1)
+
+
+def best_pairs(similarity: NDArray) -> tuple[NDArray, NDArray]:
+    """Rows and columns of the one-to-one pairs with the largest sum of similarities, the most similar pair first.
+
+    A row or column that is NaN throughout stays without a partner.
+    """
+    known = [np.flatnonzero(~np.isnan(similarity).all(axis=axis)) for axis in (1, 0)]
+    rows, columns = linear_sum_assignment(similarity[np.ix_(*known)], maximize=True)
+    rows, columns = known[0][rows], known[1][columns]
+    order = np.argsort(-similarity[rows, columns], kind="stable")
+    return rows[order], columns[order]
 
 
 def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:
@@ -75,7 +87,7 @@ def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import match_rows
+    >>> from scprograms._core.matching import match_rows
     >>> A = np.array([[3.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, 4.0]])
     >>> found = match_rows(A, A[::-1], n_top=1)
     >>> found.rows_a.tolist(), found.rows_b.tolist(), found.jaccard.tolist()
@@ -85,11 +97,7 @@ def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:
         msg = f"A has {A.shape[1]} columns and B {B.shape[1]}: pass loadings of the same genes in the same order."
         raise ValueError(msg)
     similarity = cosine_similarity(A, B)
-    a, b = (np.flatnonzero(M.any(axis=1)) for M in (A, B))
-    rows, columns = linear_sum_assignment(similarity[np.ix_(a, b)], maximize=True)
-    a, b = a[rows], b[columns]
-    order = np.argsort(-similarity[a, b], kind="stable")
-    a, b = a[order], b[order]
+    a, b = best_pairs(similarity)
     top_a, top_b = (_largest_positive(M, n_top) for M in (A[a], B[b]))
     both, either = (top_a & top_b).sum(axis=1), (top_a | top_b).sum(axis=1)
     with np.errstate(invalid="ignore"):

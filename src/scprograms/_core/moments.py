@@ -96,7 +96,7 @@ def group_moments(values: np.ndarray, codes: np.ndarray, *, n_groups: int | None
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import group_moments
+    >>> from scprograms._core.moments import group_moments
     >>> moments = group_moments(np.array([[1.0], [3.0], [5.0]]), np.array([0, 0, 1]))
     >>> moments.counts.tolist(), moments.means.tolist(), moments.squares.tolist()
     ([2, 1], [[2.0], [5.0]], [[2.0], [0.0]])

@@ -31,7 +31,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import benjamini_hochberg
+    >>> from scprograms._core.multiple_testing import benjamini_hochberg
     >>> benjamini_hochberg(np.array([0.01, np.nan, 0.04])).round(2)
     array([0.02,  nan, 0.04])
     """

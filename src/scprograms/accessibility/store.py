@@ -13,11 +13,11 @@ from anndata import AnnData
 from scipy import sparse
 
 from scprograms._anndata import slot_names
+from scprograms._anndata.coordinates import read_coordinates
 from scprograms._anndata.labels import Labels, read_labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
 from scprograms._anndata.transaction import write
 from scprograms._core.validate import case_hint, check_has_key, check_mask, listing, warn
-from scprograms.modules.store import read_coordinates
 
 _INTERVAL = re.compile(r"^(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)$")
 

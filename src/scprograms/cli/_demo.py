@@ -5,11 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 
 from scprograms import datasets
-from scprograms.pipeline import N_STEPS, analyse_cells, compare_with_truth, explained, results_folder, write_h5ad
+from scprograms.pipeline import (
+    N_STEPS,
+    Settings,
+    analyse_cells,
+    compare_with_truth,
+    explained,
+    results_folder,
+    write_h5ad,
+)
 
-from ._parser import make_parser
 from ._progress import journal_of, print_end
-from ._run import settings_of
 
 SCREEN, GENE_SETS = "demo_screen.h5ad", "demo_gene_sets.gmt"
 CONTROL = "non-targeting"
@@ -18,8 +24,20 @@ CONTROL = "non-targeting"
 
 def demo(options: Namespace) -> None:
     """Simulate a screen, analyse it, and compare with the truth."""
-    argv = _as_run(options)
-    settings = settings_of(make_parser().parse_args(argv))
+    settings = Settings(
+        groupby="perturbation",
+        control=CONTROL,
+        screen=options.out / SCREEN,
+        replicate="guide",
+        strata=["batch"],
+        batch="batch",
+        n_programs=options.n_programs or options.n_planted,
+        gene_sets=[str(options.out / GENE_SETS)],
+        in_shell=True,
+        **{
+            name: getattr(options, name) for name in ("center", "scale", "init", "l1", "random_state", "n_jobs", "umap")
+        },
+    )
     with results_folder(options.out) as stage, journal_of(options, n_steps=N_STEPS + 1) as journal:
         with journal.step("simulation"), explained():
             adata = datasets.simulate_screen(
@@ -38,7 +56,7 @@ def demo(options: Namespace) -> None:
             settings,
             journal,
             stage,
-            argv=argv,
+            argv=_as_run(settings, options),
             gene_sets=[str(stage / GENE_SETS)],
             title="Gene programs of a simulated screen",
             extra=compare_with_truth,
@@ -50,12 +68,12 @@ def demo(options: Namespace) -> None:
     print_end(journal, options, f"Open {options.out / 'report.html'}")
 
 
-def _as_run(options: Namespace) -> list[str]:
+def _as_run(settings: Settings, options: Namespace) -> list[str]:
     """Arguments of ``scprograms run`` that do the same on the simulated screen once it is on disk."""
-    argv = ["run", str(options.out / SCREEN), "--groupby", "perturbation", "--control", CONTROL]
-    argv += ["-k", str(options.n_programs or options.n_planted), "--l1", str(options.l1), "--init", options.init]
-    argv += ["--random-state", str(options.random_state), "--gene-sets", str(options.out / GENE_SETS)]
-    argv += ["--batch", "batch", "--replicate", "guide", "--strata", "batch", "-o", str(options.out)]
-    argv += ["--center", options.center] if options.center else []
-    argv += ["--n-jobs", str(options.n_jobs)] if options.n_jobs else []
+    argv = ["run", str(settings.screen), "--groupby", settings.groupby, "--control", CONTROL]
+    argv += ["-k", str(settings.n_programs), "--l1", str(settings.l1), "--init", settings.init]
+    argv += ["--random-state", str(settings.random_state), "--gene-sets", *settings.gene_sets]
+    argv += ["--batch", "batch", "--replicate", "guide", "--strata", *settings.strata, "-o", str(options.out)]
+    argv += ["--center", settings.center] if settings.center else []
+    argv += ["--n-jobs", str(settings.n_jobs)] if settings.n_jobs else []
     return argv + [f"--{name}" for name in ("scale", "umap", "quiet", "debug") if getattr(options, name)]

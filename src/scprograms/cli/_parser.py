@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scprograms import __version__
+from scprograms._core.version import VERSION
 
 from ._types import count, not_negative, percent, positive, seed
 
@@ -24,7 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     from ._recover_parser import add_recover
 
     parser = _Parser(prog="scprograms", description="Gene programs from perturbation screens.")
-    parser.add_argument("--version", action="version", version=f"scprograms {__version__}")
+    parser.add_argument("--version", action="version", version=f"scprograms {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands)
     _add_demo(commands)

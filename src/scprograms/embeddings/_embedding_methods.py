@@ -12,6 +12,7 @@ from scipy import sparse
 from scprograms.programs.engine import NMF, SemiNMF
 
 from .engine import neighbor_means
+from .engine.decompositions import lsi, pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,11 +66,9 @@ def embed(name: str, recipe: Recipe, seed: int) -> NDArray:
     if name == "peakvi":
         return _peakvi(recipe, seed)
     if name == "lsi":
-        return _lsi(recipe.weighted, recipe.n_latent, seed)
+        return lsi(recipe.weighted, recipe.n_latent, seed)
     if name == "pca":
-        from sklearn.decomposition import PCA
-
-        return PCA(recipe.n_latent, svd_solver="arpack", random_state=seed).fit_transform(recipe.weighted)
+        return pca(recipe.weighted, recipe.n_latent, seed)
     model = (
         SemiNMF(recipe.n_latent, random_state=seed, n_jobs=1)
         if name == "semi_nmf"
@@ -82,14 +81,6 @@ def embed(name: str, recipe: Recipe, seed: int) -> NDArray:
         )
     )
     return model.fit_transform(recipe.weighted)
-
-
-def _lsi(weighted: sparse.csr_matrix, n_latent: int, seed: int) -> NDArray:
-    from scipy.sparse.linalg import svds
-
-    start = np.random.default_rng(seed).standard_normal(min(weighted.shape))
-    u, s, _ = svds(weighted, n_latent, v0=start)
-    return (u * s)[:, ::-1]
 
 
 def _peakvi(recipe: Recipe, seed: int) -> NDArray:

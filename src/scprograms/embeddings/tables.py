@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms._anndata.matrix import check_adata
+from scprograms._core.intervals import half_width
 from scprograms._core.validate import check_choice, check_real
 
 from .store import read_comparison, read_embedding, read_training_history
@@ -64,8 +65,6 @@ def embedding_comparison(
     >>> scp.get.embedding_comparison(adata, metric="ari")["metric"].tolist()
     ['ari']
     """
-    from scipy.special import stdtrit
-
     check_choice("metric", metric, (*SCORES, None))
     level = check_real("level", level, at_least=0.01, at_most=0.9999)
     runs = read_comparison(adata, key)
@@ -77,7 +76,7 @@ def embedding_comparison(
         for each in metrics:
             values = part[each].to_numpy(dtype=np.float64)
             n, mean, sd = len(values), values.mean(), values.std(ddof=1)
-            half = float(stdtrit(n - 1, 0.5 + level / 2)) * sd / np.sqrt(n)
+            half = half_width(sd, n, level=level)
             rows.append((str(name), each, mean, sd, mean - half, mean + half, n))
     table = pd.DataFrame(rows, columns=["embedding", "metric", "mean", "sd", "low", "high", "n_seeds"])
     table.attrs.update(runs.attrs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ._annotate import annotate_programs
 from ._enrichment import program_enrichment
-from ._gene_sets import read_gene_sets
 
-__all__ = ["annotate_programs", "program_enrichment", "read_gene_sets"]
+__all__ = [
+    "annotate_programs",
+    "program_enrichment",
+]

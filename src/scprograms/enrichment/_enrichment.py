@@ -14,10 +14,10 @@ from scprograms._anndata.slots import read_fit, read_loadings, read_model, read_
 from scprograms._core.validate import check_choice, check_int, check_real, listing, warn
 
 from ._enrichr import SITES
-from ._gene_sets import GeneSets, as_path, check_overlap, gene_list, read_gene_sets
 from ._gsea import RandomState, enrichr_table, prerank_table
 from ._ora import Terms, eligible_terms, gene_lists, over_representation_table
 from ._redundancy import mark_redundant
+from .gene_sets import GeneSets, as_path, check_overlap, gene_list, read_gene_sets
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -12,8 +12,8 @@ import pandas as pd
 from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import check_adata
 from scprograms._core.validate import check_int, check_name
-from scprograms.programs import check_non_negative, read_screen
 from scprograms.programs.engine import NMF
+from scprograms.programs.factorization import check_non_negative, read_screen
 from scprograms.programs.store import write_rank_sweep
 
 from .engine import concentration

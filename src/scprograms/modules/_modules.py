@@ -16,6 +16,7 @@ from scprograms._core.validate import check_choice, check_int, check_real, warn
 
 from ._feature_score import METHODS, SCALES
 from .engine import ModuleAssignment, assign_features, concentration, module_scales, shared_modules
+from .engine.profiles import group_sums
 from .store import Modules, read_factors, write_modules
 
 if TYPE_CHECKING:
@@ -249,7 +250,11 @@ def _assign_groups(usages: NDArray, labels: Labels, samples: pd.DataFrame, min_c
     shares = usages / np.where(total > 0, total, 1)
     n_groups, known = len(labels.names), labels.labelled
     indicator = (labels.codes[known][None, :] == np.arange(n_groups)[:, None]).astype(np.float64)
-    table = _assign_samples(indicator @ shares[known], slot_names.program_names(usages.shape[1]), min_contribution)
+    table = _assign_samples(
+        group_sums(shares[known], labels.codes[known], n_groups),
+        slot_names.program_names(usages.shape[1]),
+        min_contribution,
+    )
     table["n_samples"] = indicator.sum(axis=1).astype(np.int64)
     same = samples["module"].cat.codes.to_numpy()[known][None, :] == table["module"].cat.codes.to_numpy()[:, None]
     table["agreement"] = (indicator * same).sum(axis=1) / table["n_samples"]

@@ -61,10 +61,11 @@ def program_anova(
         of a stratum as exchangeable.
     ``"replicate"``
         Guides or replicates as the unit, on ranks of the usages
-        (:func:`scprograms.perturbation.engine.replicate_anova`): a group counts as different only where it differs by more than its guides do among themselves. p is the smaller one of
-        that of F, times at most 1.5, and that of the group furthest from the others, times 3 or more, for which
-        replicates are permuted: F alone is weak where one perturbation of many moves a program. To be preferred where
-        there are guides or replicates: even a between-guide variance of half a percent invalidates the tests on cells.
+        (:func:`scprograms.perturbation.engine.replicate_anova`): a group counts as different only where it differs by
+        more than its guides do among themselves. p is the smaller one of that of F, times at most 1.5, and that of the
+        group furthest from the others, times 3 or more, for which replicates are permuted: F alone is weak where one
+        perturbation of many moves a program. To be preferred where there are guides or replicates: even a between-guide
+        variance of half a percent invalidates the tests on cells.
 
     Parameters
     ----------

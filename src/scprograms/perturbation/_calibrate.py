@@ -16,8 +16,8 @@ from scprograms._core.validate import check_choice, check_int, warn
 
 from ._calibration_cells import ControlCells, read_control_cells
 from ._calibration_splits import Splits, split_cells, split_guides
-from ._effects_tests import Comparison, Effects, Options, compare, n_permutations_of
-from .engine import effective_columns, inflation, inflation_interval
+from .engine.calibration import effective_columns, inflation, inflation_interval
+from .engine.comparison import Comparison, Effects, Options, compare, n_permutations_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

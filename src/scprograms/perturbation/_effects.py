@@ -12,7 +12,7 @@ from scprograms._anndata.slots import read_usages, write_table
 from scprograms._core.validate import check_choice, check_int
 
 from ._effects_design import effects_of_groups, effects_of_guides, read_leave_out
-from ._effects_tests import Options, n_permutations_of
+from .engine.comparison import Options, n_permutations_of
 from .store import read_guides
 
 if TYPE_CHECKING:

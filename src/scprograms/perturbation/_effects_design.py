@@ -15,16 +15,16 @@ from scprograms._anndata.matrix import read_gene_names, read_matrix
 from scprograms._anndata.obs import find_replicates, read_covariates, read_replicates, read_strata
 from scprograms._anndata.slots import read_fit, read_fitted_loadings, read_model
 from scprograms._core.validate import check_has_key, listing, warn
-from scprograms.programs.engine import UsagesWithout
+from scprograms.programs.engine.leave_out import UsagesWithout
 
-from ._effects_guides import carriers_of_targets, compare_carriers
-from ._effects_tests import Comparison, Effects, Options, compare, compare_without_targets
+from .engine.carriers import carriers_of_targets, compare_carriers
+from .engine.comparison import Comparison, Effects, Options, compare, compare_without_targets
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-    from .store import Guides
+    from .engine.carriers import Guides
 
 logger = logging.getLogger("scprograms")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,24 +12,12 @@ from scipy import sparse
 from scprograms._anndata.matrix import check_adata
 from scprograms._core.validate import check_has_key, check_real, check_values, listing, warn
 
+from .engine.carriers import Guides
+
 if TYPE_CHECKING:
     from anndata import AnnData
-
 GUIDE_NAMES, GUIDE_TARGET = "guide_names", "guide_target"
 """Entries of ``.uns`` that are looked up where the caller names none."""
-
-
-@dataclass(frozen=True)
-class Guides:
-    """Who carries which guide."""
-
-    key: str
-    carried: sparse.csc_array
-    """Cells x guides, boolean."""
-    names: list[str]
-    codes: np.ndarray
-    """Target of each guide as an index into ``targets``; -1 for a guide without one."""
-    targets: list[str]
 
 
 def read_guides(

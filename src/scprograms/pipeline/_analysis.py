@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from scprograms import get, report, tl
 from scprograms._anndata.lazy import is_lazy
 from scprograms._core.files import atomic_path, staged_folder
-from scprograms.enrichment import read_gene_sets
+from scprograms.enrichment.gene_sets import read_gene_sets
 from scprograms.report.formats import plural
 
 from ._cell_cycle import cell_cycle_genes

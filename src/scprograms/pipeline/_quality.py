@@ -54,8 +54,8 @@ def quality_control(adata: AnnData, settings: Settings, journal: Journal, *, is_
         )
         if settings.min_counts is not None or settings.max_mito is not None:
             msg = (
-                f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the matrix "
-                f"does not hold. Name a {settings.spelled('layer')} that does."
+                f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the "
+                f"matrix does not hold. Name a {settings.spelled('layer')} that does."
             )
             raise InputError(msg)
     if settings.max_mito is not None and not n_mito:

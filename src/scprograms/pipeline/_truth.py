@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms import get
+from scprograms._core.matching import best_pairs, cosine_similarity
 from scprograms._draw.figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZE
 from scprograms.report import Picture, save_picture
 from scprograms.report.formats import NOTHING, format_difference, format_q
@@ -28,16 +29,10 @@ def match_programs(true: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.
 
     Each found program is given to one true program, so that the sum of the correlations is largest.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    def scaled(values: np.ndarray) -> np.ndarray:
-        values = values - values.mean(axis=0)
-        length = np.linalg.norm(values, axis=0)
-        return values / np.where(length > 0, length, 1)
-
-    correlations = scaled(true.astype(np.float64)).T @ scaled(found.astype(np.float64))
+    centred = [usages.astype(np.float64) - usages.mean(axis=0, dtype=np.float64) for usages in (true, found)]
+    correlations = np.nan_to_num(cosine_similarity(centred[0].T, centred[1].T))
     partner = np.full(len(correlations), -1)
-    rows, columns = linear_sum_assignment(-correlations)
+    rows, columns = best_pairs(correlations)
     partner[rows] = columns
     return correlations, partner
 

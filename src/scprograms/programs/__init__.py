@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ._consensus import consensus
-from ._factorization import check_non_negative, read_screen
 from ._match import match_programs
 from ._nmf import nmf
 from ._onmf import onmf
@@ -16,13 +15,11 @@ __all__ = [
     "NMF",
     "OrthogonalNMF",
     "SemiNMF",
-    "check_non_negative",
     "consensus",
     "match_programs",
     "nmf",
     "onmf",
     "project",
     "rank_sweep",
-    "read_screen",
     "semi_nmf",
 ]

@@ -11,8 +11,8 @@ from scprograms._anndata import slot_names
 from scprograms._core.validate import check_choice, check_int, check_name, check_real
 
 from ._checkpoint import Checkpoint
-from ._factorization import check_non_negative, plain_params, read_screen, write_programs
 from .engine import consensus_programs, pooled_similarity
+from .factorization import check_non_negative, plain_params, read_screen, write_programs
 
 if TYPE_CHECKING:
     import os

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from scprograms._core.validate import check_int, check_name
 
-from ._factorization import check_non_negative, plain_params, read_screen, write_programs
 from .engine import OrthogonalNMF
+from .factorization import check_non_negative, plain_params, read_screen, write_programs
 
 if TYPE_CHECKING:
     import numpy as np

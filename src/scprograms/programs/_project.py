@@ -23,8 +23,8 @@ from scprograms._anndata.slots import (
 )
 from scprograms._core.validate import case_hint, check_has_key, check_name, listing, warn
 
-from ._factorization import read_expression
 from .engine import project_usages
+from .factorization import read_expression
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -13,8 +13,8 @@ from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import read_gene_mask
 from scprograms._core.validate import check_choice, check_int, check_name
 
-from ._factorization import read_expression, warn_about_rank
 from .engine import sweep_ranks
+from .factorization import read_expression, warn_about_rank
 from .store import write_rank_sweep
 
 if TYPE_CHECKING:

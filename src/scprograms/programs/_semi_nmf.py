@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from scprograms._core.validate import check_int, check_name
 
-from ._factorization import plain_params, read_control, read_screen, write_programs
 from .engine import SemiNMF
+from .factorization import plain_params, read_control, read_screen, write_programs
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,7 +16,8 @@ from scprograms._core.validate import check_int, check_name, check_real, warn, w
 from scprograms._core.workers import spread
 from scprograms.programs.engine import consensus_programs
 
-from .engine import Factors, describe_factors, posneg, scaled_genes
+from .engine import posneg
+from .engine.discovery import Factors, describe_factors, scaled_genes
 from .store import Discovery, write_discovery
 
 if TYPE_CHECKING:

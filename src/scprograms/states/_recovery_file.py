@@ -1,9 +1,9 @@
-"""Recovery models as tables: for files, for users, and put together from runs."""
+"""Recovery models as tables, for files and for users."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,34 @@ from .engine import Draws, HeldOut, Identity, Profiles, Signature, Trained
 from .store import ModelFile
 
 if TYPE_CHECKING:
-    from ._recovery_model import RecoveryModel
+    from collections.abc import Mapping
+
+    from .engine import Calibration
 
 _PARTS = ("identity", "profiles")
+
+
+class ModelState(Protocol):
+    """What a recovery model consists of, as :class:`scprograms.tl.RecoveryModel` has it."""
+
+    @property
+    def genes(self) -> list[str]: ...
+    @property
+    def type_names(self) -> list[str]: ...
+    @property
+    def state_names(self) -> list[str]: ...
+    @property
+    def trained(self) -> Trained: ...
+    @property
+    def held_out(self) -> HeldOut: ...
+    @property
+    def held_out_types(self) -> np.ndarray: ...
+    @property
+    def summary(self) -> pd.DataFrame: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+    @property
+    def calibration(self) -> Calibration: ...
 
 
 def feature_names(genes: list[str]) -> list[str]:
@@ -22,7 +47,7 @@ def feature_names(genes: list[str]) -> list[str]:
     return [f"{gene}__{sign}" for sign in ("pos", "neg") for gene in genes]
 
 
-def thresholds(model: RecoveryModel) -> pd.DataFrame:
+def thresholds(model: ModelState) -> pd.DataFrame:
     """Return ``cell_type, state, threshold, n_held_out``."""
     rows = [
         (
@@ -37,7 +62,7 @@ def thresholds(model: RecoveryModel) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["cell_type", "state", "threshold", "n_held_out"])
 
 
-def first_difference(a: RecoveryModel, b: RecoveryModel) -> str:
+def first_difference(a: ModelState, b: ModelState) -> str:
     """Return what two models of some runs each differ in, beside the runs; "" where in nothing."""
     for name in sorted(set(a.params) | set(b.params)):
         if a.params.get(name) != b.params.get(name):
@@ -54,20 +79,6 @@ def first_difference(a: RecoveryModel, b: RecoveryModel) -> str:
     if names[0] != names[1] or not all(np.allclose(x, y) for x, y in zip(*parts, strict=True)):
         return "the expression that they were trained on"
     return ""
-
-
-def from_draws(model: RecoveryModel, draws: dict[int, Draws]) -> RecoveryModel:
-    """Return the model with the signatures that these runs give; the runs themselves are not kept."""
-    n_per_state = int(model.params["n_features_per_state"])
-    signatures = {t: found for t, part in draws.items() if (found := part.signature(n_per_state)) is not None}
-    lost = {t: "no gene that sets its states apart" for t in draws if t not in signatures}
-    trained = replace(model.trained, signatures=signatures, skipped={**model.trained.skipped, **lost}, draws={})
-    genes, trained = keep_used_genes(model.genes, trained)
-    summary = model.summary.copy()
-    n_features = {model.type_names[t]: 2 * len(signature.genes) for t, signature in signatures.items()}
-    learned = summary["n_features"].to_numpy() > 0
-    summary["n_features"] = np.where(learned, summary["cell_type"].astype(str).map(n_features).fillna(0), 0).astype(int)
-    return replace(model, genes=genes, trained=trained, summary=summary)
 
 
 def keep_used_genes(genes: list[str], trained: Trained) -> tuple[list[str], Trained]:
@@ -92,7 +103,7 @@ def keep_used_genes(genes: list[str], trained: Trained) -> tuple[list[str], Trai
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
-def to_file(model: RecoveryModel) -> ModelFile:
+def to_file(model: ModelState) -> ModelFile:
     """Return a model as the arrays and tables that are written."""
     signatures = model.trained.signatures
     used = np.unique(np.concatenate([signature.genes for signature in signatures.values()]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -199,7 +199,21 @@ class RecoveryModel:
             order = np.argsort(index)
             runs = np.concatenate([model.trained.draws[t].runs for model in models])[order]
             draws[t] = Draws(own.states, own.genes, index[order], runs, own.effects, own.center, own.scale)
-        return _recovery_file.from_draws(first, draws)
+        return _from_draws(first, draws)
+
+
+def _from_draws(model: RecoveryModel, draws: dict[int, Draws]) -> RecoveryModel:
+    """Return the model with the signatures that these runs give; the runs themselves are not kept."""
+    n_per_state = int(model.params["n_features_per_state"])
+    signatures = {t: found for t, part in draws.items() if (found := part.signature(n_per_state)) is not None}
+    lost = {t: "no gene that sets its states apart" for t in draws if t not in signatures}
+    trained = replace(model.trained, signatures=signatures, skipped={**model.trained.skipped, **lost}, draws={})
+    genes, trained = _recovery_file.keep_used_genes(model.genes, trained)
+    summary = model.summary.copy()
+    n_features = {model.type_names[t]: 2 * len(signature.genes) for t, signature in signatures.items()}
+    learned = summary["n_features"].to_numpy() > 0
+    summary["n_features"] = np.where(learned, summary["cell_type"].astype(str).map(n_features).fillna(0), 0).astype(int)
+    return replace(model, genes=genes, trained=trained, summary=summary)
 
 
 def _check_parts(models: list[RecoveryModel]) -> None:

@@ -49,7 +49,7 @@ def fisher_test(table: np.ndarray) -> dict[str, float]:
 
     Examples
     --------
-    >>> from scprograms.accessibility import fisher_test
+    >>> from scprograms.accessibility.engine import fisher_test
     >>> fisher_test([[8, 2], [1, 5]])["odds_ratio"]
     20.0
     """
@@ -100,7 +100,7 @@ def odds_ratio_within_peaks(observed: np.ndarray, called: np.ndarray) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import odds_ratio_within_peaks
+    >>> from scprograms.accessibility.engine import odds_ratio_within_peaks
     >>> observed = np.array([[1, 0], [1, 1], [0, 0], [0, 1]], dtype=bool)
     >>> called = np.array([[1, 0], [0, 1], [0, 0], [1, 1]], dtype=bool)
     >>> odds_ratio_within_peaks(observed, called)
@@ -166,7 +166,7 @@ def evaluate(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import evaluate
+    >>> from scprograms.accessibility.engine import evaluate
     >>> rng = np.random.default_rng(0)
     >>> truth = rng.random((200, 5))
     >>> open_ = rng.random((200, 5)) < truth

@@ -21,7 +21,7 @@ def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import moments
+    >>> from scprograms.accessibility.engine import moments
     >>> mean, variance = moments(np.array([[1.0, 0.0], [3.0, 0.0]]))
     >>> mean.tolist(), variance.tolist()
     ([2.0, 0.0], [1.0, 0.0])
@@ -54,7 +54,7 @@ def most_variable(variance: np.ndarray, n: int) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import most_variable
+    >>> from scprograms.accessibility.engine import most_variable
     >>> most_variable(np.array([0.1, 5.0, 0.0, 2.0]), 2).tolist()
     [1, 3]
     """

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ._baselines import Neighbours, PeakMean, Ridge, components, neighbour_numbers, ridge_path
 from ._genes import GeneScaler
+from ._model_file import ModelState, read_state, write_state
 from ._nearby import LocalTerm, input_weights
 from ._network import Network, check_torch, train
 from ._precision_recall import Ranking, resampled_precisions, untied_precision
@@ -78,7 +79,7 @@ class AccessibilityModel:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import AccessibilityModel, split_cells
+    >>> from scprograms.accessibility.engine import AccessibilityModel, split_cells
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((300, 20))
     >>> Y = rng.random((300, 8)) < 1 / (1 + np.exp(2 - 2 * X[:, :8]))
@@ -297,9 +298,23 @@ class AccessibilityModel:
         path
             An archive of arrays (npz) and of JSON, without anything that is executed when it is read.
         """
-        from ._model_file import write_model
-
-        write_model(self, path)
+        if not hasattr(self, "model_"):
+            msg = "This model was not fitted: there is nothing to write. Call fit first."
+            raise ValueError(msg)
+        settings = {name: list(v) if isinstance(v, tuple) else v for name, v in self.settings.items()}
+        names = ("model", "n_components", "max_value", "gene_boost", "random_state")
+        state = ModelState(
+            init={**{name: getattr(self, name) for name in names}, "settings": settings},
+            chosen=self.model_,
+            genes=self.genes_,
+            peaks=self.peaks_,
+            validation=self.validation_,
+            history=self.history_,
+            scaler=self._scaler,
+            local=self._local,
+            candidates=self.candidates_,
+        )
+        write_state(state, path)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> AccessibilityModel:
@@ -310,6 +325,9 @@ class AccessibilityModel:
         path
             The file.
         """
-        from ._model_file import read_model
-
-        return read_model(path)
+        state = read_state(path)
+        model = cls(**state.init)
+        model.model_, model.genes_, model.peaks_ = state.chosen, state.genes, state.peaks
+        model.validation_, model.history_, model.candidates_ = state.validation, state.history, state.candidates
+        model._scaler, model._local = state.scaler, state.local
+        return model

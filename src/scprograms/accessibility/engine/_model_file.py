@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from scprograms._core.files import atomic_path
 
 from ._baselines import Neighbours, PeakMean, Ridge
 from ._genes import GeneScaler
-from ._model import AccessibilityModel
 from ._nearby import LocalTerm
 from ._network import Network
 
@@ -24,41 +24,47 @@ FORMAT, VERSION = "scprograms.AccessibilityModel", 1
 _HEADER = "header"
 
 
-def write_model(model: AccessibilityModel, path: str | os.PathLike[str]) -> None:
-    """Write the chosen model and the mean of each peak."""
-    if not hasattr(model, "model_"):
-        msg = "This model was not fitted: there is nothing to write. Call fit first."
-        raise ValueError(msg)
-    kept = list(dict.fromkeys(["mean", model.model_]))
+@dataclass(frozen=True)
+class ModelState:
+    """What a model of accessibility consists of."""
+
+    init: dict[str, Any]
+    """Arguments of the model."""
+    chosen: str
+    """The candidate that predicts."""
+    genes: list[str]
+    peaks: list[str]
+    validation: pd.DataFrame
+    history: pd.DataFrame
+    scaler: GeneScaler
+    local: LocalTerm | None
+    candidates: dict[str, Any]
+
+
+def write_state(state: ModelState, path: str | os.PathLike[str]) -> None:
+    """Write the chosen candidate and the mean of each peak."""
+    kept = list(dict.fromkeys(["mean", state.chosen]))
     header = {
         "format": FORMAT,
         "version": VERSION,
-        "init": {
-            "model": model.model,
-            "n_components": model.n_components,
-            "max_value": model.max_value,
-            "gene_boost": model.gene_boost,
-            "settings": {name: list(v) if isinstance(v, tuple) else v for name, v in model.settings.items()},
-            "random_state": model.random_state,
-        },
-        "model_": model.model_,
-        "genes": model.genes_,
-        "peaks": model.peaks_,
-        "validation": json.loads(model.validation_.reset_index().to_json(orient="records", double_precision=15)),
-        "history": json.loads(model.history_.to_json(orient="records", double_precision=15)),
-        "n_peaks": len(model.peaks_),
+        "init": state.init,
+        "model_": state.chosen,
+        "genes": state.genes,
+        "peaks": state.peaks,
+        "validation": json.loads(state.validation.reset_index().to_json(orient="records", double_precision=15)),
+        "history": json.loads(state.history.to_json(orient="records", double_precision=15)),
+        "n_peaks": len(state.peaks),
     }
     # JSON rounds the last bits of a number, which probabilities are made with.
     exact = ("slope", "intercept", "threshold")
-    arrays: dict[str, np.ndarray] = {f"validation/{name}": model.validation_[name].to_numpy(float) for name in exact}
-    scaler = model._scaler
-    arrays |= {f"scaler/{name}": getattr(scaler, name) for name in ("mean", "sd", "weight")}
-    if model._local is not None:
-        near = model._local.near
+    arrays: dict[str, np.ndarray] = {f"validation/{name}": state.validation[name].to_numpy(float) for name in exact}
+    arrays |= {f"scaler/{name}": getattr(state.scaler, name) for name in ("mean", "sd", "weight")}
+    if state.local is not None:
+        near = state.local.near
         arrays |= {f"near/{name}": getattr(near, name) for name in ("data", "indices", "indptr")}
-        arrays |= {f"near/{name}": getattr(model._local, name) for name in ("centre", "scale")}
+        arrays |= {f"near/{name}": getattr(state.local, name) for name in ("centre", "scale")}
     for name in kept:
-        arrays |= {f"{name}/{part}": value for part, value in _arrays_of(model.candidates_[name]).items()}
+        arrays |= {f"{name}/{part}": value for part, value in _arrays_of(state.candidates[name]).items()}
     arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     with atomic_path(path) as part, part.open("wb") as handle:
         np.savez_compressed(handle, allow_pickle=False, **arrays)
@@ -79,8 +85,8 @@ def _arrays_of(predictor: Any) -> dict[str, np.ndarray]:
     }
 
 
-def read_model(path: str | os.PathLike[str]) -> AccessibilityModel:
-    """Return the model of a file."""
+def read_state(path: str | os.PathLike[str]) -> ModelState:
+    """Read what :func:`write_state` wrote."""
     path = Path(path)
     if not path.is_file():
         msg = f"{str(path)!r} does not exist, or is a folder. Pass a file that AccessibilityModel.write wrote."
@@ -99,30 +105,32 @@ def read_model(path: str | os.PathLike[str]) -> AccessibilityModel:
     if header["version"] > VERSION:
         msg = f"{str(path)!r} was written by a newer scprograms (format {header['version']}; this one reads {VERSION})."
         raise ValueError(msg)
-    model = AccessibilityModel(**header["init"])
-    model.model_, model.genes_, model.peaks_ = header["model_"], header["genes"], header["peaks"]
-    model.validation_ = pd.DataFrame(header["validation"]).set_index("model")
+    validation = pd.DataFrame(header["validation"]).set_index("model")
     for name in ("slope", "intercept", "threshold"):
-        model.validation_[name] = arrays[f"validation/{name}"]
-    model.history_ = pd.DataFrame(header["history"], columns=["epoch", "loss", "validation_loss", "validation_pr_auc"])
+        validation[name] = arrays[f"validation/{name}"]
     mean, sd, weight = (arrays[f"scaler/{name}"] for name in ("mean", "sd", "weight"))
-    scaler = GeneScaler(mean=mean, sd=sd, weight=weight, max_value=model.max_value)
-    model._scaler = scaler
-    model._local = None
-    shape = (len(model.genes_), len(model.peaks_))
+    scaler = GeneScaler(mean=mean, sd=sd, weight=weight, max_value=header["init"]["max_value"])
+    shape = (len(header["genes"]), len(header["peaks"]))
+    local = None
     if "near/data" in arrays:
         near = sparse.csc_array(tuple(arrays[f"near/{name}"] for name in ("data", "indices", "indptr")), shape=shape)
-        model._local = LocalTerm(near, arrays["near/centre"], arrays["near/scale"], np.empty((0, shape[1])))
-    model.candidates_ = {
-        name: _predictor(
-            name,
-            {part.partition("/")[2]: value for part, value in arrays.items() if part.startswith(f"{name}/")},
-            scaler,
-            shape[1],
-        )
-        for name in dict.fromkeys(["mean", model.model_])
-    }
-    return model
+        local = LocalTerm(near, arrays["near/centre"], arrays["near/scale"], np.empty((0, shape[1])))
+    candidates = {}
+    for name in dict.fromkeys(["mean", header["model_"]]):
+        parts = {part.partition("/")[2]: value for part, value in arrays.items() if part.startswith(f"{name}/")}
+        candidates[name] = _predictor(name, parts, scaler, shape[1])
+    history = pd.DataFrame(header["history"], columns=["epoch", "loss", "validation_loss", "validation_pr_auc"])
+    return ModelState(
+        init=header["init"],
+        chosen=header["model_"],
+        genes=header["genes"],
+        peaks=header["peaks"],
+        validation=validation,
+        history=history,
+        scaler=scaler,
+        local=local,
+        candidates=candidates,
+    )
 
 
 def _predictor(kind: str, arrays: dict[str, np.ndarray], scaler: GeneScaler, n_peaks: int) -> Any:

@@ -30,7 +30,7 @@ def distance_weights(genes: pd.DataFrame, peaks: pd.DataFrame, *, scale: float) 
     Examples
     --------
     >>> import pandas as pd
-    >>> from scprograms.accessibility import distance_weights
+    >>> from scprograms.accessibility.engine import distance_weights
     >>> genes = pd.DataFrame({"chrom": ["chr1", "chr2"], "position": [5000, 5000]})
     >>> peaks = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [4900, 6000], "end": [5100, 6500]})
     >>> distance_weights(genes, peaks, scale=1000).toarray().round(2).tolist()

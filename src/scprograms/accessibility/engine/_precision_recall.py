@@ -106,7 +106,7 @@ def average_precision(observed: np.ndarray, scores: np.ndarray) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import average_precision
+    >>> from scprograms.accessibility.engine import average_precision
     >>> observed = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
     >>> average_precision(observed, np.array([[0.9, 0.1], [0.8, 0.7], [0.2, 0.3]]))
     1.0
@@ -127,7 +127,7 @@ def untied_precision(observed: np.ndarray, scores: np.ndarray) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import untied_precision
+    >>> from scprograms.accessibility.engine import untied_precision
     >>> observed = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
     >>> round(untied_precision(observed, np.full((3, 2), 0.5)), 2)
     0.65
@@ -148,7 +148,7 @@ def average_precision_of_columns(observed: np.ndarray, scores: np.ndarray) -> np
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.accessibility import average_precision_of_columns
+    >>> from scprograms.accessibility.engine import average_precision_of_columns
     >>> observed = np.array([[1, 0], [1, 1], [0, 0]], dtype=bool)
     >>> average_precision_of_columns(observed, np.array([[0.9, 0.9], [0.8, 0.7], [0.2, 0.3]])).tolist()
     [1.0, 0.5]

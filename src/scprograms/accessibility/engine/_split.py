@@ -66,7 +66,7 @@ def split_cells(
 
     Examples
     --------
-    >>> from scprograms.accessibility import split_cells
+    >>> from scprograms.accessibility.engine import split_cells
     >>> split = split_cells(100)
     >>> len(split.train), len(split.validation), len(split.test)
     (72, 8, 20)

@@ -28,7 +28,7 @@ def scaled_rows(embedding: NDArray, metric: str) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import scaled_rows
+    >>> from scprograms.embeddings.engine import scaled_rows
     >>> scaled_rows(np.array([[3.0, 4.0], [0.0, 0.0]]), "cosine").tolist()
     [[0.6, 0.8], [0.0, 0.0]]
     """
@@ -75,7 +75,7 @@ def embedding_scores(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import embedding_scores
+    >>> from scprograms.embeddings.engine import embedding_scores
     >>> rng = np.random.default_rng(0)
     >>> codes = np.repeat([0, 1, 2], 50)
     >>> scores = embedding_scores(10 * np.eye(3)[codes] + rng.normal(size=(150, 3)), codes)

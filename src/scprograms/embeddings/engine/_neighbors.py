@@ -29,7 +29,7 @@ def neighbor_means(embedding: NDArray, n_neighbors: int = 15) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import neighbor_means
+    >>> from scprograms.embeddings.engine import neighbor_means
     >>> neighbor_means(np.array([[1.0, 0], [2, 0], [0, 3]]), 2)[:2].tolist()
     [[1.0, 0.0], [1.0, 0.0]]
     """

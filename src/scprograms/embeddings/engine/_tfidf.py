@@ -31,7 +31,7 @@ def tfidf(matrix: Any, method: str = "l2", *, scale_factor: float = 1e4) -> tupl
     Examples
     --------
     >>> from scipy import sparse
-    >>> from scprograms.stats import tfidf
+    >>> from scprograms.embeddings.engine import tfidf
     >>> values, n_rows = tfidf(sparse.csr_matrix([[1.0, 0, 1], [0, 2, 1]]))
     >>> n_rows.tolist(), float((values @ values.T)[0, 0].round(6))
     ([1, 1, 2], 1.0)

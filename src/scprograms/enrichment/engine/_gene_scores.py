@@ -37,7 +37,7 @@ def gene_scores(X: Matrix, W: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import gene_scores
+    >>> from scprograms.enrichment.engine import gene_scores
     >>> usage = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> gene_scores(np.hstack([2 * usage, -usage, 0 * usage]), usage).round(4)
     array([[ 0.8944, -0.8944,  0.    ]])

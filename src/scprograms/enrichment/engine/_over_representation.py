@@ -68,7 +68,7 @@ def over_representation(terms: sparse.csr_array, lists: sparse.csr_array) -> Ove
     --------
     >>> import numpy as np
     >>> from scipy import sparse
-    >>> from scprograms.stats import over_representation
+    >>> from scprograms.enrichment.engine import over_representation
     >>> terms = sparse.csr_array(np.array([[1, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 1, 1]]))
     >>> lists = sparse.csr_array(np.array([[1, 1, 1, 1, 0, 0, 0, 0]]))
     >>> result = over_representation(terms, lists)

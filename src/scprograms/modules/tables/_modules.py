@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import read_matrix
 from scprograms._core.validate import check_choice, check_int
+from scprograms.modules.engine.profiles import bin_means
 from scprograms.modules.store import read_feature_modules, read_group_modules, read_modules, read_sample_modules
 
 if TYPE_CHECKING:
@@ -133,17 +133,9 @@ def module_profiles(
     rows = {name: check_int("n_rows", rows[name], at_least=1) for name in names if name in rows}
     matrix: Any = read_matrix(adata, layer=layer)
     features, sizes, index = _bins(table, rows)
-    top = np.asarray(matrix.max(axis=0).todense() if sparse.issparse(matrix) else matrix.max(axis=0)).ravel()
-    weights = 1 / np.where(top[features] > 0, top[features], 1).astype(np.float64)
-    weights /= np.repeat(sizes, sizes)
-    bins = sparse.csr_matrix(
-        (weights.astype(np.float32), features, np.concatenate([[0], np.cumsum(sizes)])),
-        shape=(len(sizes), adata.n_vars),
+    found = pd.DataFrame(
+        bin_means(matrix, features, sizes), index=pd.Index(index, name="module"), columns=adata.obs_names
     )
-    # In the format of the matrix: scipy would copy all of it into that of the bins.
-    profiles = matrix @ (bins.T.asformat(matrix.format) if sparse.issparse(matrix) else bins.T)
-    values = profiles.toarray() if sparse.issparse(profiles) else np.asarray(profiles)
-    found = pd.DataFrame(values.T, index=pd.Index(index, name="module"), columns=adata.obs_names)
     found.attrs["n_features"] = sizes.tolist()
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ._anova import OneWayAnova, anova_from_moments, one_way_anova
-from ._calibration import effective_columns, inflation, inflation_interval
 from ._covariate_anova import aliased_columns, covariate_anova, rank_anova
 from ._effects import EffectSizes, group_effect_sizes
 from ._permutation import PermutationTest, permutation_anova, permuted_codes
@@ -20,10 +19,7 @@ __all__ = [
     "aliased_columns",
     "anova_from_moments",
     "covariate_anova",
-    "effective_columns",
     "group_effect_sizes",
-    "inflation",
-    "inflation_interval",
     "one_way_anova",
     "permutation_anova",
     "permutation_contrasts",

@@ -61,7 +61,7 @@ def one_way_anova(values: np.ndarray, codes: np.ndarray) -> OneWayAnova:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import one_way_anova
+    >>> from scprograms.perturbation.engine import one_way_anova
     >>> values = np.array([[1.0], [2.0], [3.0], [4.0], [6.0], [8.0]])
     >>> result = one_way_anova(values, np.array([0, 0, 0, 1, 1, 1]))
     >>> float(result.F[0].round(6)), result.df_between, result.df_within
@@ -91,7 +91,8 @@ def anova_from_moments(moments: GroupMoments) -> OneWayAnova:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import anova_from_moments, group_moments
+    >>> from scprograms.perturbation.engine import anova_from_moments
+    >>> from scprograms._core.moments import group_moments
     >>> moments = group_moments(np.array([[1.0], [2.0], [3.0], [5.0]]), np.array([0, 0, 1, 1]))
     >>> float(anova_from_moments(moments).F[0])
     5.0

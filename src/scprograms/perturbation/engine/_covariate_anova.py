@@ -50,7 +50,7 @@ def covariate_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarra
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import covariate_anova
+    >>> from scprograms.perturbation.engine import covariate_anova
     >>> depth = np.array([[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]])
     >>> values = 2 * depth + np.array([[0.1], [-0.1], [0.1], [1.1], [0.9], [1.1]])
     >>> result = covariate_anova(values, np.array([0, 0, 0, 1, 1, 1]), depth)
@@ -106,7 +106,7 @@ def rank_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarray | N
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import rank_anova
+    >>> from scprograms.perturbation.engine import rank_anova
     >>> values = np.array([[0.0], [0.0], [1.0], [1.5], [2.0], [90.0]])
     >>> result = rank_anova(values, np.array([0, 0, 0, 1, 1, 1]))
     >>> float(result.F[0].round(3))
@@ -136,7 +136,7 @@ def aliased_columns(codes: np.ndarray, covariates: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import aliased_columns
+    >>> from scprograms.perturbation.engine import aliased_columns
     >>> batch = np.array([[0.0], [0.0], [1.0], [1.0]])
     >>> aliased_columns(np.array([0, 0, 1, 1]), batch), aliased_columns(np.array([0, 1, 0, 1]), batch)
     (array([ True]), array([False]))

@@ -66,7 +66,7 @@ def group_effect_sizes(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import group_effect_sizes
+    >>> from scprograms.perturbation.engine import group_effect_sizes
     >>> values = np.array([[1.0], [2.0], [3.0], [2.0], [3.0], [4.0]])
     >>> found = group_effect_sizes(values, np.array([0, 0, 0, 1, 1, 1]), 0)
     >>> float(found.effect[1, 0]), float(found.auc[1, 0].round(3))

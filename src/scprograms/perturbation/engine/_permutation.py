@@ -74,9 +74,10 @@ def permutation_anova(
     observed if the smaller of two approximate p-values is: that of F, from a gamma distribution, and that of the
     furthest group, from a Gumbel distribution, with their moments in 100 permutations that are not counted; each is
     divided by its share as in :func:`scprograms.perturbation.engine.replicate_anova`. How good these approximations
-    are makes no difference to validity: the p-value is exact, whatever the distribution, if the cells of a stratum are exchangeable.
-    They are not where guides, clones or replicates differ among themselves. All columns share the permutations. A
-    stratum with cells of one group only adds nothing. Groups of one cell count. Constant columns give NaN.
+    are makes no difference to validity: the p-value is exact, whatever the distribution, if the cells of a stratum are
+    exchangeable. They are not where guides, clones or replicates differ among themselves. All columns share the
+    permutations. A stratum with cells of one group only adds nothing. Groups of one cell count. Constant columns give
+    NaN.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ def permutation_anova(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import permutation_anova
+    >>> from scprograms.perturbation.engine import permutation_anova
     >>> values = np.array([[1.0], [2.0], [3.0], [4.0], [6.0], [8.0]])
     >>> result = permutation_anova(values, np.array([0, 0, 0, 1, 1, 1]), n_permutations=999)
     >>> float(result.F[0].round(6)), bool(0.07 < result.p[0] < 0.13)  # 2 of the 20 possible splits
@@ -210,7 +211,7 @@ def permuted_codes(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import permuted_codes
+    >>> from scprograms.perturbation.engine import permuted_codes
     >>> permuted_codes(np.array([0, 1, 2, 2, -1]), 0, strata=np.array([0, 0, 1, 1, 1])).tolist()[2:]
     [2, 2, -1]
     """

@@ -80,7 +80,7 @@ def permutation_contrasts(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import permutation_contrasts
+    >>> from scprograms.perturbation.engine import permutation_contrasts
     >>> rng = np.random.default_rng(0)
     >>> codes = np.repeat([0, 1, 2], [50, 10, 10])
     >>> result = permutation_contrasts(rng.random((70, 1)) + (codes == 2)[:, None], codes, 0)
@@ -171,7 +171,7 @@ def permuted_group(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import permuted_group
+    >>> from scprograms.perturbation.engine import permuted_group
     >>> int(permuted_group(np.array([0, 0, 0, 1, 1, 2]), 0, group=1, control=0).sum())
     2
     """

@@ -153,7 +153,7 @@ def replicate_anova(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import replicate_anova
+    >>> from scprograms.perturbation.engine import replicate_anova
     >>> rng = np.random.default_rng(0)
     >>> guide = np.repeat(np.arange(9), 40)
     >>> usage = rng.normal(size=(360, 1)) + 0.5 * rng.normal(size=9)[guide, None]  # guides differ, groups do not
@@ -267,7 +267,7 @@ def replicate_contrasts(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.stats import replicate_contrasts
+    >>> from scprograms.perturbation.engine import replicate_contrasts
     >>> rng = np.random.default_rng(0)
     >>> guide = np.repeat(np.arange(9), 40)
     >>> usage = rng.gamma(0.5, size=(360, 1)) + 0.5 * (guide >= 6)[:, None]

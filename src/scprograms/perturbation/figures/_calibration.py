@@ -8,7 +8,7 @@ import numpy as np
 
 from scprograms._draw import figure, palette
 from scprograms.perturbation import tables
-from scprograms.perturbation.tables import quantiles
+from scprograms.perturbation.engine.calibration import quantiles
 
 if TYPE_CHECKING:
     import os

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scprograms._core.clustering import cluster_rows
 from scprograms._core.validate import check_real, warn
 from scprograms._draw import figure
 from scprograms._draw.clustermap import ROOM_ABOVE, place_clustermap
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    import pandas as pd
     from anndata import AnnData
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -112,11 +112,11 @@ def effects_clustermap(
     )
     labels = _effects.program_labels(adata, key, columns, names=names)
     table = _effects.matrix(tested, "effect", rows, columns)
-    by_row = _linkage(table, method, metric) if len(rows) <= _AT_MOST_CLUSTERED else None
+    by_row = cluster_rows(table.to_numpy(), method, metric) if len(rows) <= _AT_MOST_CLUSTERED else None
     if len(rows) > _AT_MOST_CLUSTERED:
         kind = _effects.kind(tested)
         warn(f"{len(rows):,} {kind}s are too many to cluster: they keep their order. Pass n_perturbations=.")
-    by_column = _linkage(table.T, method, metric)
+    by_column = cluster_rows(table.to_numpy().T, method, metric)
     named = len(rows) <= _AT_MOST_NAMED
     pitch = float(np.clip(10 / len(rows), 0.085, 0.16))
     fontsize = min(8.0, pitch * 72 * 0.82)
@@ -170,17 +170,6 @@ def effects_clustermap(
         "colorbar": grid.ax_cbar,
     }
     return figure.finish(grid.figure, axes, owned=True, show=show, return_fig=return_fig, save=save)
-
-
-def _linkage(table: pd.DataFrame, method: str, metric: str) -> np.ndarray | None:
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import pdist
-
-    if len(table) < 2:
-        return None
-    distance = pdist(table.fillna(0).to_numpy(), metric)
-    # A signature of zeros has no direction: it is as far from all others as one at a right angle.
-    return linkage(np.nan_to_num(distance, nan=1.0), method)
 
 
 def _mark(grid, significant: np.ndarray, dark: np.ndarray) -> None:

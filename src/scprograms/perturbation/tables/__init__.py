@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from ._anova import anova
-from ._calibration import calibration, quantiles
+from ._calibration import calibration
 from ._effects import effects
 
-__all__ = ["anova", "calibration", "effects", "quantiles"]
+__all__ = [
+    "anova",
+    "calibration",
+    "effects",
+]

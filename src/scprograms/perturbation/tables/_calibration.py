@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import pandas as pd
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.slots import read_fit, read_table
 from scprograms._core.validate import check_choice
+from scprograms.perturbation.engine.calibration import quantiles
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
-
 DESIGN = ("control", "strata", "covariates")
 
 
@@ -83,20 +81,3 @@ def _is_of_effects(adata: AnnData, key: str, groupby: str, summary: pd.DataFrame
     names = [*DESIGN, "replicate"] if made["method"] == "replicate" else DESIGN
     same = [str(params.get(name, "")) == str(made[name]) for name in names]
     return params.get("method") == made["method"] and all(same)
-
-
-def quantiles(log10_p: NDArray, *, n_independent: int | None = None) -> pd.DataFrame:
-    """Return sorted -log10 p, what a uniform distribution lets expect of each, and its pointwise 95 % band.
-
-    The i-th of n uniform values has a beta distribution. Fewer independent tests spread the same quantile as their
-    own number does.
-    """
-    from scipy.special import betaincinv
-
-    observed = np.sort(-log10_p[~np.isnan(log10_p)])
-    n = len(observed)
-    m = n if n_independent is None else min(n, n_independent)
-    share = (np.arange(n, 0, -1) - 0.5) / n
-    a, b = share * m + 0.5, (1 - share) * m + 0.5
-    band = {"low": -np.log10(betaincinv(a, b, 0.975)), "high": -np.log10(betaincinv(a, b, 0.025))}
-    return pd.DataFrame({"expected": -np.log10(share), "observed": observed} | band)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ._base import ProgramEstimator
 from ._consensus import Consensus, consensus_programs, pooled_similarity
-from ._leave_out import UsagesWithout
 from ._nmf import NMF
 from ._onmf import OrthogonalNMF
 from ._project import Projection, project_usages
@@ -21,7 +20,6 @@ __all__ = [
     "Projection",
     "RankCurves",
     "SemiNMF",
-    "UsagesWithout",
     "consensus_programs",
     "pooled_similarity",
     "project_usages",

@@ -134,7 +134,7 @@ def consensus_programs(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.factorization import consensus_programs
+    >>> from scprograms.programs.engine import consensus_programs
     >>> rng = np.random.default_rng(0)
     >>> X = rng.gamma(0.3, size=(300, 3)) @ rng.normal(size=(3, 20)) + 0.1 * rng.normal(size=(300, 20))
     >>> found = consensus_programs(X, 3, n_runs=5, random_state=0)
@@ -217,7 +217,7 @@ def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, N
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.factorization import consensus_programs, pooled_similarity
+    >>> from scprograms.programs.engine import consensus_programs, pooled_similarity
     >>> X = np.random.default_rng(0).gamma(1.0, size=(100, 20))
     >>> consensus = consensus_programs(X, 3, n_runs=5, random_state=0)
     >>> cosines, runs, programs = pooled_similarity(consensus, at_most=9)

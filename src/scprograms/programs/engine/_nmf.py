@@ -92,7 +92,7 @@ class NMF(ProgramEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.factorization import NMF
+    >>> from scprograms.programs.engine import NMF
     >>> rng = np.random.default_rng(0)
     >>> X = rng.gamma(0.3, size=(200, 3)) @ rng.gamma(0.3, size=(3, 20)) + 0.01 * rng.random((200, 20))
     >>> model = NMF(3, random_state=0)

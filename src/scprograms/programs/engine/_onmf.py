@@ -111,7 +111,7 @@ class OrthogonalNMF(ProgramEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.factorization import OrthogonalNMF
+    >>> from scprograms.programs.engine import OrthogonalNMF
     >>> rng = np.random.default_rng(0)
     >>> H = np.kron(np.eye(3), rng.uniform(0.5, 1.5, size=8))
     >>> X = rng.gamma(0.3, size=(200, 3)) @ H + 0.01 * rng.random((200, 24))

@@ -99,7 +99,7 @@ def sweep_ranks(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.factorization import sweep_ranks
+    >>> from scprograms.programs.engine import sweep_ranks
     >>> rng = np.random.default_rng(0)
     >>> X = rng.gamma(0.3, size=(300, 3)) @ rng.gamma(0.3, size=(3, 40)) + 0.1 * rng.random((300, 40))
     >>> sweep_ranks(X, [1, 2, 3, 4, 5], random_state=0).suggested

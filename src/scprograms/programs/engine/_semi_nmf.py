@@ -97,7 +97,7 @@ class SemiNMF(ProgramEstimator):
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.factorization import SemiNMF
+    >>> from scprograms.programs.engine import SemiNMF
     >>> rng = np.random.default_rng(0)
     >>> X = rng.gamma(0.3, size=(200, 3)) @ rng.normal(size=(3, 20)) + 0.5 * rng.normal(size=(200, 20))
     >>> model = SemiNMF(3, random_state=0)

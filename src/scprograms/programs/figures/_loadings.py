@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms._anndata.selection import select_programs
+from scprograms._core.clustering import cluster_rows
 from scprograms._core.validate import check_choice, check_real, warn
 from scprograms._draw import figure
 from scprograms._draw.clustermap import ROOM_ABOVE, place_clustermap
@@ -198,7 +199,6 @@ def loading_clustermap(
     ['colorbar', 'column_dendrogram', 'heatmap', 'row_dendrogram']
     """
     import seaborn as sns
-    from scipy.cluster.hierarchy import linkage
 
     percentile = check_real("percentile", percentile, at_least=0, at_most=100)
     table = _top_loadings(adata, key, programs, n_genes, direction).astype("float64")
@@ -222,8 +222,8 @@ def loading_clustermap(
         vmax=high,
         row_cluster=clustered,
         col_cluster=table.shape[1] > 1,
-        row_linkage=linkage(table.to_numpy(), method, metric) if clustered else None,
-        col_linkage=linkage(table.to_numpy().T, method, metric) if table.shape[1] > 1 else None,
+        row_linkage=cluster_rows(table.to_numpy(), method, metric) if clustered else None,
+        col_linkage=cluster_rows(table.to_numpy().T, method, metric),
         xticklabels=True,
         yticklabels=named,
         figsize=figsize,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
 
 from scprograms._anndata.slots import read_shared_loadings
+from scprograms._core.matching import best_pairs, cosine_similarity
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -57,21 +57,15 @@ def program_similarity(
     >>> scp.get.program_similarity(adata, adata, key_b="four").shape
     (3, 4)
     """
-    A, B = (
-        table / np.sqrt(np.square(table).sum()).replace(0, np.nan)
-        for table in (side.astype(np.float64) for side in read_shared_loadings(a, b, key=key, key_b=key_b))
-    )
-    similarity = pd.DataFrame((A.T.to_numpy() @ B.to_numpy()).clip(-1, 1), index=A.columns, columns=B.columns)
+    A, B = read_shared_loadings(a, b, key=key, key_b=key_b)
+    cosines = cosine_similarity(A.to_numpy().T, B.to_numpy().T)
+    similarity = pd.DataFrame(cosines, index=A.columns, columns=B.columns)
     return _with_pairs_first(similarity) if matched else similarity
 
 
 def _with_pairs_first(similarity: pd.DataFrame) -> pd.DataFrame:
-    values = similarity.to_numpy()
-    known = [np.flatnonzero(~np.isnan(values).all(axis=axis)) for axis in (1, 0)]
-    rows, columns = linear_sum_assignment(values[np.ix_(*known)], maximize=True)
-    rows, columns = known[0][rows], known[1][columns]
-    order = np.argsort(-values[rows, columns], kind="stable")
+    rows, columns = best_pairs(similarity.to_numpy())
+    n_rows, n_columns = similarity.shape
     return similarity.iloc[
-        [*rows[order], *np.setdiff1d(np.arange(len(values)), rows)],
-        [*columns[order], *np.setdiff1d(np.arange(values.shape[1]), columns)],
+        [*rows, *np.setdiff1d(np.arange(n_rows), rows)], [*columns, *np.setdiff1d(np.arange(n_columns), columns)]
     ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ._conformal import Calibration, HeldOut, calibrate, hold_out, lower_bound, rank_in
 from ._design import Moments, Scaling, Strata, balanced_scaling, stratum_moments
-from ._discovery import Factors, describe_factors, scaled_genes
 from ._identity import Identity, fit_identity, identity_margin
 from ._match import REFERENCES, Reference, agreement, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
@@ -20,7 +19,6 @@ __all__ = [
     "REFERENCES",
     "Calibration",
     "Draws",
-    "Factors",
     "HeldOut",
     "Identity",
     "Loss",
@@ -37,7 +35,6 @@ __all__ = [
     "agreement",
     "balanced_scaling",
     "calibrate",
-    "describe_factors",
     "draw_runs",
     "fit_identity",
     "fit_profiles",
@@ -49,7 +46,6 @@ __all__ = [
     "profile_distance",
     "rank_in",
     "recover",
-    "scaled_genes",
     "solve_states",
     "specific_features",
     "state_means",

@@ -87,7 +87,7 @@ def rank_in(ordered: NDArray, values: NDArray) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import rank_in
+    >>> from scprograms.states.engine import rank_in
     >>> rank_in(np.array([1.0, 2.0, 3.0]), np.array([-5.0, 2.5, 9.0])).tolist()
     [0.0, 0.625, 0.75]
     """
@@ -187,7 +187,7 @@ def hold_out(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import TrainingOptions, hold_out
+    >>> from scprograms.states.engine import TrainingOptions, hold_out
     >>> rng = np.random.default_rng(0)
     >>> states, samples = np.tile([0, 1], 150), np.repeat([0, 1, 2], 100)
     >>> X = rng.normal(2, 1, (300, 20))
@@ -245,7 +245,7 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import TrainingOptions, calibrate, hold_out, train
+    >>> from scprograms.states.engine import TrainingOptions, calibrate, hold_out, train
     >>> rng = np.random.default_rng(0)
     >>> states, samples, types = np.tile([0, 1], 150), np.repeat([0, 1, 2], 100), np.zeros(300, int)
     >>> X = rng.normal(2, 1, (300, 20))
@@ -305,7 +305,7 @@ def lower_bound(scores: NDArray, confidence: float) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import lower_bound
+    >>> from scprograms.states.engine import lower_bound
     >>> lower_bound(np.arange(19) / 19, 0.9) == 1 / 19, lower_bound(np.arange(5) / 5, 0.9)
     (True, 0.0)
     """

@@ -105,7 +105,7 @@ def stratum_moments(matrix: Matrix, strata: Strata) -> Moments:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import Strata, stratum_moments
+    >>> from scprograms.states.engine import Strata, stratum_moments
     >>> strata = Strata.of(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
     >>> stratum_moments(np.array([[1.0], [3.0], [5.0], [0.0]]), strata).means.ravel().tolist()
     [2.0, 5.0, 0.0]
@@ -167,7 +167,7 @@ def balanced_scaling(moments: Moments, strata: Strata) -> Scaling:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import Strata, balanced_scaling, stratum_moments
+    >>> from scprograms.states.engine import Strata, balanced_scaling, stratum_moments
     >>> states, samples = np.array([0, 1, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 1])
     >>> X = (10.0 * samples + 2.0 * states)[:, None]
     >>> strata = Strata.of(samples, states)

@@ -67,7 +67,7 @@ def fit_identity(matrix: Matrix, cell_types: NDArray, n_types: int) -> Identity 
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import fit_identity
+    >>> from scprograms.states.engine import fit_identity
     >>> types = np.repeat([0, 1], 40)
     >>> X = np.random.default_rng(0).normal(2, 1, (80, 12))
     >>> X[:, :8] += 3 * types[:, None]
@@ -143,7 +143,7 @@ def identity_margin(values: NDArray, identity: Identity, present: NDArray, own: 
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import fit_identity, identity_margin
+    >>> from scprograms.states.engine import fit_identity, identity_margin
     >>> types = np.repeat([0, 1], 40)
     >>> X = np.random.default_rng(0).normal(2, 1, (80, 12))
     >>> X[:, :8] += 3 * types[:, None]

@@ -41,7 +41,7 @@ def match_states(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import TrainingOptions, draw_runs, match_states
+    >>> from scprograms.states.engine import TrainingOptions, draw_runs, match_states
     >>> rng = np.random.default_rng(0)
     >>> states, samples = np.tile([0, 1], 100), np.repeat([0, 1], 100)
     >>> X = rng.normal(2, 1, (200, 20))
@@ -90,7 +90,7 @@ def agreement(Z: NDArray, signed: NDArray, own: NDArray) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import agreement
+    >>> from scprograms.states.engine import agreement
     >>> states = np.array([[1.0, -1.0], [0.0, 0.0]])
     >>> agreement(np.array([[1.0, 5.0], [0.0, 0.0], [3.0, 0.0]]), states, np.array([0, 0, 0])).round(6).tolist()
     [1.0, 0.0, 1.0]

@@ -60,7 +60,7 @@ def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profil
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import fit_profiles
+    >>> from scprograms.states.engine import fit_profiles
     >>> types, states = np.repeat([0, 0, 1], 30), np.repeat([0, 1, 2], 30)
     >>> X = np.random.default_rng(0).normal(2, 1, (90, 12)) + 3 * np.eye(3)[states].repeat(4, axis=1)
     >>> fit_profiles(X, types, states).states.tolist()
@@ -118,7 +118,7 @@ def profile_distance(values: NDArray, profiles: Profiles, present: NDArray, cell
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import fit_profiles, profile_distance
+    >>> from scprograms.states.engine import fit_profiles, profile_distance
     >>> types, states = np.repeat([0, 0, 1], 30), np.repeat([0, 1, 2], 30)
     >>> X = np.random.default_rng(0).normal(2, 1, (90, 12)) + 3 * np.eye(3)[states].repeat(4, axis=1)
     >>> profiles = fit_profiles(X, types, states)

@@ -110,7 +110,7 @@ def train(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import TrainingOptions, train
+    >>> from scprograms.states.engine import TrainingOptions, train
     >>> rng = np.random.default_rng(0)
     >>> states, samples, types = np.tile([0, 1], 100), np.repeat([0, 1], 100), np.zeros(200, int)
     >>> X = rng.normal(2, 1, (200, 20))
@@ -194,7 +194,7 @@ def recover(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import TrainingOptions, recover, train
+    >>> from scprograms.states.engine import TrainingOptions, recover, train
     >>> rng = np.random.default_rng(0)
     >>> states, samples, types = np.tile([0, 1], 100), np.repeat([0, 1], 100), np.zeros(200, int)
     >>> X = rng.normal(2, 1, (200, 20))

@@ -21,7 +21,7 @@ def z_scores(values: NDArray, center: NDArray, scale: NDArray) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import z_scores
+    >>> from scprograms.states.engine import z_scores
     >>> z_scores(np.array([[3.0, 7.0, 99.0]]), np.array([1.0, 7.0, 0.0]), np.array([2.0, 0.0, 1.0])).tolist()
     [[1.0, 0.0, 10.0]]
     """
@@ -47,7 +47,7 @@ def posneg(Z: NDArray) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import posneg
+    >>> from scprograms.states.engine import posneg
     >>> posneg(np.array([[2.0, -1.0]])).tolist()
     [[2.0, 0.0, 0.0, 1.0]]
     """

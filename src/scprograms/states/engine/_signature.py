@@ -84,7 +84,7 @@ def state_means(V: NDArray, states: NDArray, n_states: int) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import state_means
+    >>> from scprograms.states.engine import state_means
     >>> state_means(np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]]), np.array([0, 0, 1]), 2).tolist()
     [[2.0, 0.0], [0.0, 5.0]]
     """
@@ -108,7 +108,7 @@ def specific_features(W: NDArray, n_per_state: int) -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import specific_features
+    >>> from scprograms.states.engine import specific_features
     >>> specific_features(np.array([[5.0, 1.0], [3.0, 2.0], [0.0, 4.0]]), 1).tolist()
     [[True, False], [False, False], [False, True]]
     """
@@ -193,7 +193,7 @@ def aggregate(runs: NDArray, n_per_state: int) -> tuple[NDArray, NDArray, NDArra
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import aggregate
+    >>> from scprograms.states.engine import aggregate
     >>> run = np.array([[5.0, 1.0], [2.0, 2.0], [0.0, 4.0], [1.0, 1.0]])
     >>> genes, W, spread, chosen = aggregate(np.stack([run, run + 1]), 1)
     >>> genes.tolist(), W.tolist(), float(spread.max())
@@ -240,7 +240,7 @@ def draw_runs(
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import TrainingOptions, draw_runs
+    >>> from scprograms.states.engine import TrainingOptions, draw_runs
     >>> rng = np.random.default_rng(0)
     >>> states, samples = np.tile([0, 1], 100), np.repeat([0, 1], 100)
     >>> X = rng.normal(2, 1, (200, 20))

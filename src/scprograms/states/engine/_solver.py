@@ -173,7 +173,7 @@ def solve_states(V: NDArray, W: NDArray, *, loss: Loss = "kl") -> NDArray:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.recovery import solve_states
+    >>> from scprograms.states.engine import solve_states
     >>> W = np.array([[2.0, 0.0], [1.0, 1.0], [0.0, 3.0]])
     >>> solve_states(np.array([[4.0, 2.0, 0.0], [2.0, 2.0, 3.0]]), W).round(6).tolist()
     [[2.0, 0.0], [1.0, 1.0]]

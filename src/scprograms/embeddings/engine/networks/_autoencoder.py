@@ -95,7 +95,7 @@ class Autoencoder:
     Examples
     --------
     >>> import scprograms as scp
-    >>> from scprograms.nn import Autoencoder
+    >>> from scprograms.embeddings.engine.networks import Autoencoder
     >>> X = scp.datasets.simulate_peaks(200, 500, 3).X
     >>> model = Autoencoder("vae", 4, epochs=5, device="cpu").fit(X)
     >>> model.encode(X).shape

@@ -11,12 +11,14 @@ import pandas as pd
 
 from scprograms._core.multiple_testing import benjamini_hochberg
 
-from .engine import group_effect_sizes, permutation_contrasts, replicate_contrasts
+from ._effects import group_effect_sizes
+from ._permutation_contrasts import permutation_contrasts
+from ._replicates import replicate_contrasts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scprograms.programs.engine import UsagesWithout
+    from scprograms.programs.engine.leave_out import UsagesWithout
 
 STOP_AFTER = 20
 """Permutations of a comparison end once so many were at least as extreme: its p is then known well enough."""

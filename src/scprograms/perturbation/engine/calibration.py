@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+import pandas as pd
 from scipy.special import chdtri, ndtri, ndtri_exp
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
 MEDIAN_CHI2 = float(chdtri(1, 0.5))
+
+
 LEVEL = 0.95
+
+
 N_DRAWS = 1000
+
+
 LEAST_COLUMNS = 3
 """With fewer programs nothing can be said of how lambda varies between them."""
+
+
 # 1 / (2 f(m) m) with f the density of chi-square at its median m: of log lambda, times the root of the number of tests.
 SD_LOG_MEDIAN = float(np.sqrt(np.pi / (2 * MEDIAN_CHI2)) * np.exp(MEDIAN_CHI2 / 2))
 
@@ -25,7 +40,7 @@ def inflation(log10_p: np.ndarray) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from scprograms.perturbation.engine._calibration import inflation
+    >>> from scprograms.perturbation.engine.calibration import inflation
     >>> round(inflation(np.log10((np.arange(999) + 1) / 1000)), 3)
     1.0
     """
@@ -99,3 +114,20 @@ def inflation_interval(
         ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         low, high = min(low, ends[0]), max(high, ends[1])
     return float(low), float(high)
+
+
+def quantiles(log10_p: NDArray, *, n_independent: int | None = None) -> pd.DataFrame:
+    """Return sorted -log10 p, what a uniform distribution lets expect of each, and its pointwise 95 % band.
+
+    The i-th of n uniform values has a beta distribution. Fewer independent tests spread the same quantile as their
+    own number does.
+    """
+    from scipy.special import betaincinv
+
+    observed = np.sort(-log10_p[~np.isnan(log10_p)])
+    n = len(observed)
+    m = n if n_independent is None else min(n, n_independent)
+    share = (np.arange(n, 0, -1) - 0.5) / n
+    a, b = share * m + 0.5, (1 - share) * m + 0.5
+    band = {"low": -np.log10(betaincinv(a, b, 0.975)), "high": -np.log10(betaincinv(a, b, 0.025))}
+    return pd.DataFrame({"expected": -np.log10(share), "observed": observed} | band)

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._effects_tests import Comparison, Effects, Options, compare, without_covariates, without_genes
-from .engine import replicate_contrasts
+from ._replicates import replicate_contrasts
+from .comparison import Comparison, Effects, Options, compare, without_covariates, without_genes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from scprograms.programs.engine import UsagesWithout
+    from scprograms.programs.engine.leave_out import UsagesWithout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-    from .store import Guides
+from scipy import sparse
+
+if TYPE_CHECKING:
+    pass
+
 
 GUIDE_BINS = 50
 """Most bins of the number of guides that a cell carries."""
@@ -113,3 +119,16 @@ def _test_guides(
     p[:n_found], log10_p[:n_found], n_replicates[:n_found] = test.p, test.log10_p, test.n_replicates
     p[untested] = log10_p[untested] = np.nan
     return replace(effects, p=p, log10_p=log10_p, n_replicates=n_replicates)
+
+
+@dataclass(frozen=True)
+class Guides:
+    """Who carries which guide."""
+
+    key: str
+    carried: sparse.csc_array
+    """Cells x guides, boolean."""
+    names: list[str]
+    codes: np.ndarray
+    """Target of each guide as an index into ``targets``; -1 for a guide without one."""
+    targets: list[str]

@@ -1,0 +1,20 @@
+"""Hierarchical clustering."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import pdist
+
+
+def cluster_rows(values: NDArray, method: str, metric: str) -> NDArray | None:
+    """Linkage of the rows, as :func:`scipy.cluster.hierarchy.linkage` has it; None for fewer than two.
+
+    Missing values count as 0. By a metric of directions, a row of zeros is as far from all others as one at a right
+    angle.
+    """
+    if len(values) < 2:
+        return None
+    distance = pdist(np.nan_to_num(values, nan=0.0), metric)
+    return linkage(np.nan_to_num(distance, nan=1.0), method)
