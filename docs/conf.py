@@ -102,7 +102,7 @@ nitpick_ignore_regex = [
     # From tuple[str, ...]; Python documents it as a constant.
     ("py:data", r"Ellipsis"),
     # What an argument must have, for type checkers; the docstring says it in words.
-    ("py:class", r"scprograms\.\w+\._\w+\.Has\w+"),
+    ("py:class", r"scprograms\.[\w.]+\.Has\w+"),
 ]
 if ONLINE:
     extensions.append("sphinx.ext.intersphinx")
@@ -142,7 +142,7 @@ html_theme_options = {
 
 def _tidy_docstring(app, what, name, obj, options, lines) -> None:  # noqa: ARG001
     """Prepare what napoleon would make unreadable."""
-    package, _, short = name.removeprefix("scprograms.").partition(".")
+    package, _, short = name.removeprefix("scprograms.").rpartition(".")
     if what == "data":  # a constant has the docstring of its type
         lines[:] = [*_engine.constant_doc(package, short).splitlines(), ""]
     if app.env.docname == "api" or app.env.docname.startswith("engine/"):

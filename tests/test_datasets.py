@@ -566,7 +566,7 @@ def test_default_cache_folder(monkeypatch):
     import pooch
 
     monkeypatch.delenv("SCPROGRAMS_DATA_DIR", raising=False)
-    assert _public._cache_folder(None) == pooch.os_cache("scprograms").expanduser().resolve()
+    assert _public.cache_folder(None) == pooch.os_cache("scprograms").expanduser().resolve()
 
 
 def test_no_server(published, tmp_path):  # row 76

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import scprograms
+from scprograms import pipeline
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -22,8 +23,8 @@ import _gallery  # noqa: E402
 import _links  # noqa: E402
 
 PACKAGES = [name for name in scprograms.__all__ if inspect.ismodule(getattr(scprograms, name))]
-"""Verbs and what stands on them. Of the engine, the packages below are public as well."""
-ENGINE = ["factorization", "accessibility", *_engine.PAGES]
+"""The facades and what stands on them; the engines below are public as well."""
+ENGINE = list(_engine.PAGES)
 NOT_EVIDENCE = {Path(__file__).name, "test_architecture.py", "test_docs.py"}
 """Tests that go over all names mention none of them on purpose."""
 
@@ -31,15 +32,15 @@ NOT_EVIDENCE = {Path(__file__).name, "test_architecture.py", "test_docs.py"}
 def public_names() -> dict[str, object]:
     found: dict[str, object] = {"ProgramsWarning": scprograms.ProgramsWarning}
     for package in [*PACKAGES, *ENGINE]:
-        if package == "nn" and find_spec("torch") is None:
+        if package == "embeddings.engine.networks" and find_spec("torch") is None:
             continue
         module = importlib.import_module(f"scprograms.{package}")
         found |= {f"{package}.{name}": getattr(module, name) for name in module.__all__}
-    return found
+    return found | {f"pipeline.{name}": getattr(pipeline, name) for name in ("analyse", "Settings", "InputError")}
 
 
 NAMES = public_names()
-BASES = {"factorization.ProgramEstimator"}
+BASES = {"programs.engine.ProgramEstimator"}
 
 
 def is_record(thing: object) -> bool:
@@ -77,7 +78,9 @@ WORDS = words_of_tests()
 
 def test_there_are_names_to_look_at():
     assert len(NAMES) > 100
-    assert {"tl.semi_nmf", "pl.usage_heatmap", "stats.one_way_anova", "factorization.SemiNMF"} <= set(CALLED)
+    assert {"tl.semi_nmf", "pl.usage_heatmap", "perturbation.engine.one_way_anova", "programs.engine.SemiNMF"} <= set(
+        CALLED
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, x in NAMES.items() if inspect.isfunction(x) or inspect.isclass(x)])

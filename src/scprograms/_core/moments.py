@@ -31,7 +31,7 @@ class GroupMoments:
         return np.where(self.counts[:, None] > 0, self.center + self.deviations, 0.0)
 
 
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # Without fastmath, unlike the kernels of the factorization: the order of the subtractions is the point here.
     try:
         return numba.njit(cache=True, nogil=True)(function)
@@ -39,7 +39,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-@_compile
+@compiled
 def _add_deviations(
     values: np.ndarray, codes: np.ndarray, counts: np.ndarray, first: np.ndarray, sums: np.ndarray
 ) -> None:
@@ -55,7 +55,7 @@ def _add_deviations(
             sums[c, j] += values[i, j] - first[c, j]
 
 
-@_compile
+@compiled
 def _add_squares(
     values: np.ndarray, codes: np.ndarray, first: np.ndarray, shift: np.ndarray, squares: np.ndarray
 ) -> None:

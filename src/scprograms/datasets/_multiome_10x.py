@@ -13,7 +13,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from ._public import _cache_folder, _reason
+from ._public import cache_folder, reason_of
 
 logger = logging.getLogger("scprograms")
 
@@ -59,7 +59,7 @@ def pbmc_multiome_10k(*, path: str | os.PathLike[str] | None = None) -> dict[str
     >>> import scprograms as scp
     >>> data = scp.datasets.pbmc_multiome_10k()  # doctest: +SKIP
     """
-    return read_10x_multiome(_fetch(_cache_folder(path)))
+    return read_10x_multiome(_fetch(cache_folder(path)))
 
 
 def _fetch(folder: Path) -> Path:
@@ -74,7 +74,7 @@ def _fetch(folder: Path) -> Path:
         pooch.retrieve(_URL, None, fname=_NAME, path=folder, downloader=downloader)
     except requests.exceptions.RequestException as error:
         msg = (
-            f"{_URL} could not be downloaded to {folder}: {_reason(error)} To place it by hand, download it elsewhere, "
+            f"{_URL} could not be downloaded to {folder}: {reason_of(error)} To place it by hand, download it elsewhere, "
             f"and save it as {file}."
         )
         raise ConnectionError(msg) from error

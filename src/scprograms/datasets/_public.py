@@ -162,10 +162,10 @@ def papalexi_2021(*, path: str | os.PathLike[str] | None = None) -> AnnData:
 
 
 def _load(screen: _Screen, path: str | os.PathLike[str] | None) -> AnnData:
-    return anndata.read_h5ad(_fetch(screen, _cache_folder(path)))
+    return anndata.read_h5ad(_fetch(screen, cache_folder(path)))
 
 
-def _cache_folder(path: str | os.PathLike[str] | None) -> Path:
+def cache_folder(path: str | os.PathLike[str] | None) -> Path:
     import pooch
 
     return Path(path or os.environ.get(CACHE_VARIABLE) or pooch.os_cache("scprograms")).expanduser().resolve()
@@ -193,7 +193,7 @@ def _fetch(screen: _Screen, folder: Path) -> Path:
     try:
         pooch.retrieve(screen.url, screen.digest, fname=screen.file_name, path=folder, downloader=downloader)
     except requests.exceptions.RequestException as error:
-        msg = f"{screen.url} could not be downloaded to {folder}: {_reason(error)} {by_hand}"
+        msg = f"{screen.url} could not be downloaded to {folder}: {reason_of(error)} {by_hand}"
         raise ConnectionError(msg) from error
     except ValueError as error:  # pooch: the checksum differs; its temporary file is gone
         msg = (
@@ -204,7 +204,7 @@ def _fetch(screen: _Screen, folder: Path) -> Path:
     return file
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.exceptions.HTTPError) and error.response is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from scprograms._core.moments import _compile
+from scprograms._core.moments import compiled
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_A, MIX_B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -19,7 +19,7 @@ ALL_CELLS = np.uint64(0xFFFFFFFFFFFFFFFF)
 """Stream of the permutations of all labels; those of one group are named by the row of its first cell."""
 
 
-@_compile
+@compiled
 def mix(x: np.uint64) -> np.uint64:
     """Scramble the bits of a word: the finaliser of SplitMix64 (Steele, Lea and Flood 2014)."""
     x = (x ^ (x >> U30)) * MIX_A
@@ -27,7 +27,7 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> U31)
 
 
-@_compile
+@compiled
 def seed(state: NDArray, key: NDArray, index: int, stream: np.uint64) -> None:
     """Fill the four words of the generator's state."""
     x = mix(key[0] + GOLDEN * (np.uint64(index) + U1))
@@ -38,7 +38,7 @@ def seed(state: NDArray, key: NDArray, index: int, stream: np.uint64) -> None:
         state[j] = mix(x)
 
 
-@_compile
+@compiled
 def below(state: NDArray, n: int) -> int:
     """Return a uniform integer from 0 to n - 1 (n < 2^32): xoshiro256++ and Lemire's rejection, so without bias."""
     bound = np.uint64(n)
@@ -57,7 +57,7 @@ def below(state: NDArray, n: int) -> int:
             return np.int64(product >> U32)  # type: ignore[return-value]
 
 
-@_compile
+@compiled
 def shuffle(codes: NDArray, bounds: NDArray, key: NDArray, index: int, state: NDArray) -> None:
     """Permute ``codes`` in place within each stratum, the rows bounds[s] to bounds[s + 1]."""
     seed(state, key, index, ALL_CELLS)
@@ -70,7 +70,7 @@ def shuffle(codes: NDArray, bounds: NDArray, key: NDArray, index: int, state: ND
             codes[other] = swapped
 
 
-@_compile
+@compiled
 def draw(places: NDArray, undo: NDArray, state: NDArray, n: int, n_drawn: int) -> None:
     """Put a random subset of 0 to n - 1 into the first places; ``places`` must be 0, 1, 2, ... before."""
     for j in range(n_drawn):
@@ -81,7 +81,7 @@ def draw(places: NDArray, undo: NDArray, state: NDArray, n: int, n_drawn: int) -
         places[other] = swapped
 
 
-@_compile
+@compiled
 def restore(places: NDArray, undo: NDArray, n_drawn: int) -> None:
     """Take the swaps of ``draw`` back: cheaper than to number all places again."""
     for j in range(n_drawn - 1, -1, -1):
@@ -91,7 +91,7 @@ def restore(places: NDArray, undo: NDArray, n_drawn: int) -> None:
         places[other] = swapped
 
 
-@_compile
+@compiled
 def group_sums(values: NDArray, codes: NDArray, sums: NDArray) -> None:
     """Add up the rows of each group."""
     sums[:] = 0
@@ -101,7 +101,7 @@ def group_sums(values: NDArray, codes: NDArray, sums: NDArray) -> None:
             sums[c, j] += values[i, j]
 
 
-@_compile
+@compiled
 def between_groups(
     sums: NDArray, sizes: NDArray, cells: NDArray, shares: NDArray, inverse: NDArray, out: NDArray
 ) -> None:
@@ -128,7 +128,7 @@ def between_groups(
                 out[j] += rest[s, j] * inverse[s, t] * rest[t, j]
 
 
-@_compile
+@compiled
 def permuted_statistics(
     values: NDArray,
     ranks: NDArray,
@@ -161,7 +161,7 @@ def permuted_statistics(
         furthest(sums, units, out[b, 1])
 
 
-@_compile
+@compiled
 def furthest(sums: NDArray, units: NDArray, out: NDArray) -> None:
     """Largest sum of a group, whatever its sign, times its ``units`` (1 / its standard deviation), for each column."""
     out[:] = 0
@@ -170,13 +170,13 @@ def furthest(sums: NDArray, units: NDArray, out: NDArray) -> None:
             out[j] = max(out[j], abs(sums[g, j]) * units[g, j])
 
 
-@_compile
+@compiled
 def row_of(place: int, segments: NDArray) -> int:
     """Row of a place in the union of two runs of rows, (start, length, start, length)."""
     return segments[0] + place if place < segments[1] else segments[2] + place - segments[1]
 
 
-@_compile
+@compiled
 def _add_row(total: NDArray, row: NDArray, columns: NDArray, n_columns: int, sign: float) -> None:
     # Few columns left: only those; else all of them, which the compiler turns into vector instructions.
     if 4 * n_columns <= total.size:
@@ -187,7 +187,7 @@ def _add_row(total: NDArray, row: NDArray, columns: NDArray, n_columns: int, sig
             total[j] += sign * row[j]
 
 
-@_compile
+@compiled
 def count_hits(
     values: NDArray,
     segments: NDArray,
@@ -243,7 +243,7 @@ def count_hits(
     return n_columns
 
 
-@_compile
+@compiled
 def draw_group(
     segments: NDArray, n_drawn: NDArray, key: NDArray, stream: np.uint64, index: int, drawn: NDArray
 ) -> None:

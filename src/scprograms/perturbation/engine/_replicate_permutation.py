@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from scprograms._core.moments import _compile
+from scprograms._core.moments import compiled
 from scprograms._core.resampling import SLACK, p_values, sequential_hits
 
 from . import _permutation_kernels as kernels
@@ -97,7 +97,7 @@ def _canonical_order(data: ReplicateMeans) -> tuple[NDArray, NDArray]:
     return np.concatenate([parts[g] for g in groups]), np.array(groups)
 
 
-@_compile
+@compiled
 def _furthest(
     scores: NDArray, roots: NDArray, units: NDArray, bounds: NDArray, key: NDArray, first: int, out: NDArray
 ) -> None:
