@@ -11,8 +11,13 @@ from torch.nn import functional  # noqa: E402
 
 import scprograms as scp  # noqa: E402
 from scprograms.accessibility.engine import AccessibilityModel, average_precision, split_cells, untied_precision  # noqa: E402
-from scprograms.accessibility.engine._accessibility_losses import accessibility_loss, dice_loss, focal_loss  # noqa: E402
-from scprograms.accessibility.engine._accessibility_network import NetworkSettings, SwishNetwork  # noqa: E402
+from scprograms.accessibility.engine._accessibility_network import (  # noqa: E402  # noqa: E402
+    NetworkSettings,
+    SwishNetwork,
+    accessibility_loss,
+    dice_loss,
+    focal_loss,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -19,13 +19,14 @@ import scprograms as scp  # noqa: E402
 from scprograms.cli import main  # noqa: E402
 from scprograms.embeddings.engine.networks import Autoencoder  # noqa: E402
 from scprograms.embeddings.engine.networks._batches import Batches, Transform  # noqa: E402
-from scprograms.embeddings.engine.networks._losses import (  # noqa: E402
+from scprograms.embeddings.engine.networks._networks import (  # noqa: E402  # noqa: E402
+    SparseLinear,
     bernoulli_loss,
     gaussian_divergence,
     sparsity_penalty,
     squared_loss,
+    weighted_sums,
 )
-from scprograms.embeddings.engine.networks._networks import SparseLinear, weighted_sums  # noqa: E402
 
 OPTIONS = {
     "basic": {"epochs": 60, "learning_rate": 0.002, "patience": 15},

@@ -150,7 +150,7 @@ def test_redundancy_counts_the_whole_term_in_the_background_not_only_what_is_sha
 
 
 def test_enrichr_groups_by_shared_genes():
-    from scprograms.enrichment._redundancy import mark_redundant
+    from scprograms.enrichment._enrichment import mark_redundant
 
     table = pd.DataFrame(
         {

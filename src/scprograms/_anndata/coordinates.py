@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from anndata import AnnData
 import re
 from typing import TYPE_CHECKING
 
@@ -18,6 +13,7 @@ from scprograms._core.validate import listing
 from .matrix import check_adata
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 

@@ -74,8 +74,8 @@ def _fetch(folder: Path) -> Path:
         pooch.retrieve(_URL, None, fname=_NAME, path=folder, downloader=downloader)
     except requests.exceptions.RequestException as error:
         msg = (
-            f"{_URL} could not be downloaded to {folder}: {reason_of(error)} To place it by hand, download it elsewhere, "
-            f"and save it as {file}."
+            f"{_URL} could not be downloaded to {folder}: {reason_of(error)} To place it by hand, download it "
+            f"elsewhere, and save it as {file}."
         )
         raise ConnectionError(msg) from error
     return file

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from ._replicates import replicate_contrasts
 from .comparison import Comparison, Effects, Options, compare, without_covariates, without_genes
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from scprograms.programs.engine.leave_out import UsagesWithout
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from scipy import sparse
-
-if TYPE_CHECKING:
-    pass
 
 
 GUIDE_BINS = 50

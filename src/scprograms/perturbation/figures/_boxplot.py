@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from scprograms._core.validate import check_choice, check_int
-from scprograms._draw import figure
-from scprograms._draw.boxes import TITLE, add_caption, draw_boxes, new_panels, panel_layout, summaries
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable
-
-    from anndata import AnnData
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-from typing import TYPE_CHECKING
-
 from scprograms._anndata import cell_groups
-from scprograms._draw import palette
+from scprograms._core.validate import check_choice, check_int
+from scprograms._draw import figure, palette
+from scprograms._draw.boxes import TITLE, add_caption, draw_boxes, new_panels, panel_layout, summaries
 from scprograms.perturbation import tables as perturbation_tables
 from scprograms.programs.tables import usages_by_group
 
