@@ -22,9 +22,10 @@ from scipy import sparse
 
 import scprograms as scp
 from scprograms import get
-from scprograms.cli import _demo, main
+from scprograms.cli import main
 from scprograms.cli._parser import make_parser
-from scprograms.pipeline import Journal, _analysis
+from scprograms.cli._run import settings_of
+from scprograms.pipeline import Journal, _analysis, _truth
 from scprograms.pipeline._h5ad import write_h5ad
 from scprograms.pipeline._prepare import prepare, read_screen
 
@@ -86,13 +87,14 @@ def snapshot(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def prepared(adata, tmp_path, *more, n_steps=3):
+def prepared(adata, tmp_path, *more):
     path = tmp_path / "in.h5ad"
     adata.write_h5ad(path)
     options = ["run", str(path), "--groupby", "perturbation", "--control", "NT", "-o", str(tmp_path / "out"), *more]
     options = make_parser().parse_args(options)
-    with Journal(n_steps, quiet=True) as journal:
-        adata, chosen = prepare(read_screen(options, journal), options, journal)
+    settings = settings_of(options)
+    with Journal() as journal:
+        adata, chosen = prepare(read_screen(settings, journal), settings, journal)
     return adata, chosen, journal
 
 
@@ -259,8 +261,8 @@ def test_demo_finds_what_it_planted(tmp_path, capsys):
     assert "How well the truth was found" in page
     assert str(tmp_path) + "/out/.scprograms" not in page
     adata = ad.read_h5ad(out / "programs.h5ad")
-    correlations, partner = _demo.match_programs(adata.obsm["true_usages"], adata.obsm["X_semi_nmf"])
-    table = _demo.recovery_table(adata, correlations, partner)
+    correlations, partner = _truth.match_programs(adata.obsm["true_usages"], adata.obsm["X_semi_nmf"])
+    table = _truth.recovery_table(adata, correlations, partner)
     assert (table.loc[table["kind"] == "activity", "correlation"] > 0.7).all()
     effects = get.effects(adata, "perturbation")
     assert effects["n_replicates"].min() > 1  # guides are the unit
@@ -282,10 +284,10 @@ def test_match_programs_undoes_a_permutation():
     rng = np.random.default_rng(0)
     true = rng.gamma(0.5, size=(200, 5))
     order = [3, 0, 4, 1, 2]
-    correlations, partner = _demo.match_programs(true, true[:, order] * [1, 2, 3, 4, 5])
+    correlations, partner = _truth.match_programs(true, true[:, order] * [1, 2, 3, 4, 5])
     assert partner.tolist() == np.argsort(order).tolist()
     np.testing.assert_allclose(correlations[range(5), partner], 1)
-    _, partner = _demo.match_programs(true, true[:, :3])
+    _, partner = _truth.match_programs(true, true[:, :3])
     assert sorted(partner.tolist()) == [-1, -1, 0, 1, 2]
 
 

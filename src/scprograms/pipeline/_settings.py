@@ -97,8 +97,14 @@ class Settings:
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 msg = f"{name!r} is no setting of an analysis.{hint} Settings: {', '.join(known)}."
                 raise TypeError(msg)
-        listed = {name: [values[name]] for name in ("strata", "gene_sets") if isinstance(values.get(name), str)}
-        return cls(**{**values, **listed})
+        values = dict(values)
+        for name in ("strata", "gene_sets"):
+            if isinstance(values.get(name), str):
+                values[name] = [values[name]]
+        for name in ("cell_cycle_genes", "s_genes", "g2m_genes"):
+            if values.get(name) is not None:
+                values[name] = Path(values[name])
+        return cls(**values)
 
     def spelled(self, name: str) -> str:
         """Name of a setting as its user writes it."""
@@ -106,7 +112,8 @@ class Settings:
 
     def given(self, name: str) -> str:
         """A setting with its value, as in ``--control='x'``."""
-        return f"{self.spelled(name)}={getattr(self, name)!r}"
+        value = getattr(self, name)
+        return f"{self.spelled(name)}={(str(value) if isinstance(value, Path) else value)!r}"
 
     def parameters(self) -> dict[str, Any]:
         """All that was set, as plain values."""
