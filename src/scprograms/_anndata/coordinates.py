@@ -13,7 +13,6 @@ from scprograms._core.validate import listing
 from .matrix import check_adata
 
 if TYPE_CHECKING:
-    import pandas as pd
     from anndata import AnnData
 
 

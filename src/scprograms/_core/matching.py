@@ -44,8 +44,7 @@ def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
     [[-1.0], [-0.6]]
     """
     units = []
-    for M in (A, B):
-        M = np.asarray(M, dtype=np.float64)
+    for M in (np.asarray(side, dtype=np.float64) for side in (A, B)):
         norms = np.linalg.norm(M, axis=1, keepdims=True)
         units.append(M / np.where(norms > 0, norms, np.nan))
     return np.clip(units[0] @ units[1].T, -1, 1)

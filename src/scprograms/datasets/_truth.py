@@ -78,8 +78,8 @@ def draw_loadings(rng: np.random.Generator, genes: pd.Index, programs: pd.DataFr
 
     tables = []
     for name, weights, members in zip(programs.index, loadings, signatures, strict=True):
-        members = members[np.argsort(-weights[members], kind="stable")]
-        tables.append(pd.DataFrame({"program": name, "gene": genes[members], "weight": weights[members]}))
+        ranked = members[np.argsort(-weights[members], kind="stable")]
+        tables.append(pd.DataFrame({"program": name, "gene": genes[ranked], "weight": weights[ranked]}))
     return loadings, pd.concat(tables, ignore_index=True)
 
 

@@ -21,11 +21,7 @@ from ._ora import Terms, eligible_terms, gene_lists, over_representation_table
 from .gene_sets import GeneSets, as_path, check_overlap, gene_list, read_gene_sets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anndata import AnnData
-
-    from ._ora import Terms
 
 LIST = ["program", "direction", "library"]
 

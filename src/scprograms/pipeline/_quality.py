@@ -23,73 +23,91 @@ if TYPE_CHECKING:
 
 def quality_control(adata: AnnData, settings: Settings, journal: Journal, *, is_counts: bool) -> AnnData:
     """Describe the cells, and keep those cells and genes that pass the filters."""
-    import scanpy as sc
-
     if settings.subset_obs is not None:
         keep = _as_boolean(adata.obs[settings.subset_obs], settings)
         adata = _kept(adata, keep, f"cells where {settings.subset_obs} is true", journal)
     prefixes = (settings.mito_prefix,) if settings.mito_prefix else ("MT-", "mt-")
     write(adata, var={"mt": adata.var_names.str.startswith(prefixes)})
-    n_mito = int(adata.var["mt"].sum())
-    if is_counts:
-        if settings.lazy:
-            describe(adata)
-        else:
-            sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
-        n_genes = adata.obs["n_genes_by_counts"].to_numpy()
-        medians = adata.obs[["total_counts", "n_genes_by_counts", "pct_counts_mt"]].median()
-        mito = f"{medians['pct_counts_mt']:.1f} % of counts from {plural(n_mito, 'mitochondrial gene')}"
-        if not n_mito:
-            mito = f"no mitochondrial gene (none starts with {' or '.join(prefixes)})"
-        journal.say(
-            f"Quality control: a cell has a median of {medians['total_counts']:,.0f} counts, "
-            f"{medians['n_genes_by_counts']:,.0f} genes and {mito}."
-        )
-    else:
-        n_genes = n_not_zero(adata.X, axis=1)
-        write(adata, obs={"n_genes_by_counts": n_genes})
-        journal.say(
-            f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial "
-            "share are not known, because the matrix holds no counts."
-        )
-        if settings.min_counts is not None or settings.max_mito is not None:
-            msg = (
-                f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the "
-                f"matrix does not hold. Name a {settings.spelled('layer')} that does."
-            )
-            raise InputError(msg)
-    if settings.max_mito is not None and not n_mito:
+    starts = " or ".join(prefixes)
+    (_describe_counts if is_counts else _describe_genes)(adata, settings, journal, starts)
+    if settings.max_mito is not None and not adata.var["mt"].any():
         msg = (
-            f"{settings.spelled('max_mito')}: no gene starts with {' or '.join(prefixes)}. Name the right "
+            f"{settings.spelled('max_mito')}: no gene starts with {starts}. Name the right "
             f"{settings.spelled('mito_prefix')}, or leave it out."
         )
         raise InputError(msg)
+    adata = _filter_genes(_filter_cells(adata, settings, journal), settings, journal)
+    check_control(adata, settings, after=" after the filters")
+    return adata
+
+
+def _describe_counts(adata: AnnData, settings: Settings, journal: Journal, starts: str) -> None:
+    """Measure counts, genes and the mitochondrial share of every cell."""
+    import scanpy as sc
+
+    if settings.lazy:
+        describe(adata)
+    else:
+        sc.pp.calculate_qc_metrics(adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True)
+    medians = adata.obs[["total_counts", "n_genes_by_counts", "pct_counts_mt"]].median()
+    n_mito = int(adata.var["mt"].sum())
+    mito = f"{medians['pct_counts_mt']:.1f} % of counts from {plural(n_mito, 'mitochondrial gene')}"
+    if not n_mito:
+        mito = f"no mitochondrial gene (none starts with {starts})"
+    journal.say(
+        f"Quality control: a cell has a median of {medians['total_counts']:,.0f} counts, "
+        f"{medians['n_genes_by_counts']:,.0f} genes and {mito}."
+    )
+
+
+def _describe_genes(adata: AnnData, settings: Settings, journal: Journal, _starts: str) -> None:
+    """Measure the number of genes of every cell, where the matrix holds no counts."""
+    n_genes = n_not_zero(adata.X, axis=1)
+    write(adata, obs={"n_genes_by_counts": n_genes})
+    journal.say(
+        f"Quality control: a cell has a median of {np.median(n_genes):,.0f} genes. Counts and the mitochondrial "
+        "share are not known, because the matrix holds no counts."
+    )
+    if settings.min_counts is not None or settings.max_mito is not None:
+        msg = (
+            f"{settings.spelled('min_counts')} and {settings.spelled('max_mito')} need raw counts, which the "
+            f"matrix does not hold. Name a {settings.spelled('layer')} that does."
+        )
+        raise InputError(msg)
+
+
+def _filter_cells(adata: AnnData, settings: Settings, journal: Journal) -> AnnData:
+    """Keep the cells that pass all limits."""
+    n_genes = adata.obs["n_genes_by_counts"].to_numpy()
     filters = [(n_genes > 0, "cells with any expression")]
     if settings.min_counts is not None:
-        filters.append((adata.obs["total_counts"] >= settings.min_counts, f"cells with {settings.min_counts:g} counts"))
+        enough = adata.obs["total_counts"].to_numpy() >= settings.min_counts
+        filters.append((enough, f"cells with {settings.min_counts:g} counts"))
     if settings.min_genes is not None:
         filters.append((n_genes >= settings.min_genes, f"cells with {settings.min_genes} genes"))
     if settings.max_mito is not None:
-        filters.append((adata.obs["pct_counts_mt"] <= settings.max_mito, f"cells up to {settings.max_mito:g} % "
-                        "mitochondrial counts"))  # fmt: skip
+        low = adata.obs["pct_counts_mt"].to_numpy() <= settings.max_mito
+        filters.append((low, f"cells up to {settings.max_mito:g} % mitochondrial counts"))
     keep = np.ones(adata.n_obs, dtype=bool)
     for mask, what in filters:
-        mask = np.asarray(mask, dtype=bool)
         if not mask.all() or "any expression" not in what:
             journal.say(f"Filter: {what}; {int(np.sum(keep & ~mask)):,} more cells were removed.")
         keep &= mask
-    if not keep.all():
-        adata = _kept(adata, keep, "cells that pass the filters", journal)
+    return adata if keep.all() else _kept(adata, keep, "cells that pass the filters", journal)
+
+
+def _filter_genes(adata: AnnData, settings: Settings, journal: Journal) -> AnnData:
+    """Keep the genes that are seen in enough cells."""
     seen = n_not_zero(adata.X, axis=0) >= settings.min_cells
     if not seen.any():
         msg = f"No gene is seen in {plural(settings.min_cells, 'cell')}: lower {settings.spelled('min_cells')}."
         raise InputError(msg)
-    if not seen.all():
-        adata = adata[:, seen].copy()
-        what = "never seen" if settings.min_cells == 1 else f"seen in fewer than {settings.min_cells} cells"
-        journal.say(f"Removed {plural(int((~seen).sum()), 'gene')} {what}; {adata.n_vars:,} are left.")
-    check_control(adata, settings, after=" after the filters")
-    return adata
+    if seen.all():
+        return adata
+    kept = adata[:, seen].copy()
+    what = "never seen" if settings.min_cells == 1 else f"seen in fewer than {settings.min_cells} cells"
+    journal.say(f"Removed {plural(int((~seen).sum()), 'gene')} {what}; {kept.n_vars:,} are left.")
+    return kept
 
 
 def _kept(adata: AnnData, keep: np.ndarray, what: str, journal: Journal) -> AnnData:

@@ -38,7 +38,7 @@ def test_programs(adata: AnnData, settings: Settings, journal: Journal) -> None:
         journal.note(
             f"Cells are the unit of the tests, although {unused.replace(',', ', ')} may hold guides or replicates: if "
             f"these differ among themselves, q-values are too small. "
-            f"{settings.spelled('replicate')} {unused.split(',')[0]} makes them the unit."
+            f"{settings.spelled('replicate')} {unused.partition(',')[0]} makes them the unit."
         )
     test = "one-way analysis of variance on the cells"
     if settings.replicate is not None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,6 @@ from scprograms._anndata.slot_names import Slots
 from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import check_has_key, listing
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 FORMAT = "scprograms recovery model"
 VERSION = 2
