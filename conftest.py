@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from _pytest.doctest import DoctestModule
 
 HAS_TORCH = find_spec("torch") is not None
 TRAIN_A_NETWORK = ("tl.autoencoder(", "tl.encode(")
@@ -59,16 +58,17 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(collector: pytest.Collector) -> pytest.CollectReport:  # type: ignore[misc]
-    """Leave out the modules that cannot be imported without torch, wherever they are."""
-    report = yield
-    if not HAS_TORCH and report.failed and isinstance(collector, DoctestModule):
-        cause = getattr(report, "longrepr", "")
-        if "No module named 'torch'" in str(cause):
-            report.outcome = "skipped"
-            report.longrepr = (str(collector.path), 0, "torch is not installed")
-    return report
+@cache
+def _has_networks(folder: Path) -> bool:
+    sources = (path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    return any(re.search(r"^(import|from) torch\b", source, flags=re.MULTILINE) for source in sources)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the packages that cannot be imported without torch, wherever they are."""
+    if HAS_TORCH or collection_path.suffix != ".py" or not (collection_path.parent / "__init__.py").exists():
+        return None
+    return _has_networks(collection_path.parent) or None
 
 
 @cache
