@@ -234,6 +234,8 @@ def test_duplicate_gene_names_39():
         scp.tl.annotate_programs(adata)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 @pytest.mark.shared_data
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not there")
 def test_the_program_of_the_interferon_screen_is_called_so():

@@ -599,6 +599,7 @@ def test_version_and_module(capsys, monkeypatch):
 # --- a real screen -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PAPALEXI.exists(), reason="the Papalexi screen is not beside the project")
 def test_interferon_response_is_lost_in_papalexi(tmp_path):
     argv = ["run", str(PAPALEXI), "--groupby", "perturbation", "--control", "non-targeting", "-k", "20"]

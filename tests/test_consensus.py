@@ -385,6 +385,7 @@ def test_onmf_keeps_every_gene_in_one_program(screen):
     assert set(names[~assigned]) <= {"unassigned"}
 
 
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 def test_other_verbs_take_it(done):
     scp.tl.program_anova(done, "perturbation", key=KEY)
     assert len(scp.get.anova(done, "perturbation", key=KEY)) == 4

@@ -131,6 +131,7 @@ def test_semi_nmf_is_that_in_memory(route, holder, rows, scheduler):
     same(model.variance_explained_, expected.variance_explained_)
 
 
+@pytest.mark.filterwarnings("ignore:The error still changed by more than tol")
 @pytest.mark.parametrize(
     "options",
     [{}, {"center": "mean"}, {"scale": True}, {"center": "control"}, {"center": "control", "scale": True}],
@@ -406,6 +407,7 @@ def same_slots(found, expected, key="semi_nmf"):
     assert (found.obs[f"{key}_program"] == expected.obs[f"{key}_program"]).mean() > 0.999
 
 
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 @pytest.mark.parametrize("store", ["screen.h5ad", "screen.zarr"])
 @pytest.mark.parametrize("layer", [None, "dense"])
 def test_lazily_read_anndata_rows_16_and_17(screen, stores, store, layer, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 
 import anndata as ad
 import matplotlib as mpl
@@ -35,9 +36,11 @@ def adata(template):
 @pytest.fixture(scope="module")
 def compared(template):
     adata = template.copy()
-    scp.tl.compare_embeddings(
-        adata, ["factorizations", "semi_nmf_smooth"], "cell_type", n_latent=6, n_seeds=2, progress=False
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="tol=.* was not reached")
+        scp.tl.compare_embeddings(
+            adata, ["factorizations", "semi_nmf_smooth"], "cell_type", n_latent=6, n_seeds=2, progress=False
+        )
     return adata
 
 

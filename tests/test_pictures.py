@@ -169,6 +169,7 @@ def large() -> ad.AnnData:
     return adata
 
 
+@pytest.mark.slow
 def test_pdfs_of_300_perturbations_hold_their_text_and_stay_small(large, tmp_path):
     pictures = report.write_figures(large, "perturbation", tmp_path, control=CONTROL, formats=("pdf",))
     for picture in pictures:

@@ -148,6 +148,7 @@ def test_signatures_are_drawn_on_one_scale():
     assert len(axes[0].lines) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*has no two cell types with enough cells")
 def test_signatures_of_a_real_model():
     adata = scp.datasets.simulate_states(600, 300, n_samples=3, n_cell_types=1, n_markers=40, effect=1.5)
     model = scp.tl.train_recovery(adata, "state", "cell_type", sample_key="sample", n_runs=3, n_jobs=1)

@@ -182,6 +182,7 @@ def test_list_of_groupings(adata):
         scp.tl.program_anova(adata, ["perturbation"])
 
 
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
 @pytest.mark.shared_data
 @pytest.mark.skipif(not PAPALEXI.is_file(), reason=f"{PAPALEXI} is not there")
 def test_papalexi_programs_respond_to_the_interferon_pathway():

@@ -488,6 +488,8 @@ def test_enrichr_itself(adata):
 # --- real data -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Maximum number of iterations")
 @pytest.mark.shared_data
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not there")
 @pytest.mark.parametrize("rank_by", ["loading", "zscore"])

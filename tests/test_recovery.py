@@ -106,6 +106,7 @@ def test_rare_states_and_uneven_samples_are_found():
     assert min(recall) > 0.8
 
 
+@pytest.mark.slow
 def test_coverage_is_nominal_over_splits_of_samples():
     covered = []
     for seed in range(20):

@@ -401,7 +401,7 @@ def test_groups_that_share_no_stratum_with_the_control_59():
         ({"scale": lambda c, g: "log"}, "possible are"),
         ({"values": lambda c, g: np.full((len(c), 2), np.inf)}, r"column\(s\) \[0, 1\]"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )
 def test_errors_name_what_is_wrong(change, message):
     values, codes, guides, _ = screen()

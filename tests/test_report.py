@@ -281,6 +281,7 @@ def test_page_needs_its_folder(screen, tmp_path):
         report.write_html(screen, "perturbation", tmp_path / "nowhere" / "report.html", control=CONTROL)
 
 
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 @pytest.mark.parametrize("control", [False, "False"])
 @pytest.mark.parametrize("tested", [False, "False"])
 def test_page_of_a_column_of_booleans(screen, tmp_path, control, tested):

@@ -165,6 +165,7 @@ def test_every_slot_survives_the_disk_row_43(adata, tmp_path):
         assert read[figure] == written[figure]
 
 
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 def test_readers_and_pictures_take_the_key(adata):
     scp.tl.nmf(adata, 4)
     scp.tl.program_anova(adata, "perturbation", key="nmf")

@@ -333,6 +333,7 @@ def test_a_program_without_its_genes_is_named(screen):
 # --- slots -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 def test_slots_and_later_verbs(new, reference):
     reference.uns["semi_nmf"]["programs"]["stability"] = np.linspace(0.5, 1, 6)
     new.uns["semi_nmf"] = {"old": 1}
@@ -435,6 +436,7 @@ def test_bad_matrices_and_names(new, reference):
 # --- a real screen ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*may hold guides or replicates")
 @pytest.mark.shared_data
 @pytest.mark.parametrize("options", [{}, OPTIONS["control"]], ids=["default", "control"])
 def test_the_same_programs_respond_in_held_out_cells_of_papalexi(options):

@@ -64,9 +64,8 @@ def _read_folder(folder: Path) -> AnnData:
     import anndata
     from scipy.io import mmread
 
-    matrix = sparse.csr_matrix(
-        mmread(_only(folder, "a matrix (.mtx or .mtx.gz)", (".mtx", ".mtx.gz"))), dtype=np.float32
-    )
+    file = _only(folder, "a matrix (.mtx or .mtx.gz)", (".mtx", ".mtx.gz"))
+    matrix = sparse.csr_matrix(mmread(file, spmatrix=False), dtype=np.float32)
     cells = _first_column(_only(folder, "barcodes", words=("barcode", "cells")))
     peaks = _peaks(_only(folder, "peaks", words=("peak", "feature", "genes")))
     if matrix.shape == (len(peaks), len(cells)):

@@ -120,7 +120,8 @@ class Checkpoint:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as kept:  # the archive holds a checksum, which reading compares
+            # the archive holds a checksum, which reading compares; numpy leaves a damaged file open if it opens it
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as kept:
                 loadings = kept["loadings"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             warn(f"{path} is damaged ({error}): the run is computed again.")

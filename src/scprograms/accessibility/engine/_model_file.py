@@ -92,7 +92,8 @@ def read_state(path: str | os.PathLike[str]) -> ModelState:
         msg = f"{str(path)!r} does not exist, or is a folder. Pass a file that AccessibilityModel.write wrote."
         raise FileNotFoundError(msg)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a damaged file open if it opens it
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop(_HEADER).tobytes().decode())
         known = header.get("format") == FORMAT

@@ -70,7 +70,7 @@ def recovery_signatures(
     Examples
     --------
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_states(600, 300, n_samples=3, n_cell_types=1, n_markers=40)
+    >>> adata = scp.datasets.simulate_states(600, 300, n_samples=3, n_cell_types=2, n_markers=40)
     >>> model = scp.tl.train_recovery(adata, "state", "cell_type", sample_key="sample", n_runs=3)
     >>> ax = scp.pl.recovery_signatures(model, n_genes=5, show=False)[0]
     >>> ax.images[0].get_array().shape

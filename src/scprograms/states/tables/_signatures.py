@@ -63,10 +63,10 @@ def recovery_signatures(
     Examples
     --------
     >>> import scprograms as scp
-    >>> adata = scp.datasets.simulate_states(600, 300, n_samples=3, n_cell_types=1, n_markers=40)
+    >>> adata = scp.datasets.simulate_states(600, 300, n_samples=3, n_cell_types=2, n_markers=40)
     >>> model = scp.tl.train_recovery(adata, "state", "cell_type", sample_key="sample", n_runs=3)
     >>> table = scp.get.recovery_signatures(model, n_genes=2)
-    >>> table["state"].tolist()
+    >>> table["state"].tolist()[:6]  # of the first cell type
     ['state_0', 'state_0', 'state_1', 'state_1', 'state_2', 'state_2']
     """
     n_genes = None if n_genes is None else check_int("n_genes", n_genes, at_least=1)
