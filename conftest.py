@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 HAS_TORCH = find_spec("torch") is not None
+collect_ignore = ["src/scprograms/factorization.py", "src/scprograms/stats.py"]  # deprecated: an import warns
 TRAIN_A_NETWORK = ("tl.autoencoder(", "tl.encode(")
 
 # The tests of the engine: its sums must come out the same on every processor, so `.ci/run` repeats them as another one.

@@ -248,7 +248,7 @@ class Counts:
 
 def kind_of(method: str) -> str:
     """Return the test without what it takes into account: "permutation" of "permutation, batch"."""
-    return method.split(",")[0].split(" + ")[0]
+    return method.partition(",")[0].partition(" + ")[0]
 
 
 def measure(name: str, n_tests: int, seed: int, kinds: list[str] | None) -> tuple[dict[str, Counts], float]:

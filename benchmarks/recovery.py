@@ -165,8 +165,8 @@ def halves_of_kang(data: Path, splits: int, **_: object) -> Iterator[Row]:
         fewer.append(macro_f1(truth, recovered(new[:, kept], model, "cell_type"), types))
     for what, scores, target in (("", whole, 0.9), (", 30 % of the genes dropped", fewer, 0.85)):
         mean = pd.DataFrame(scores).mean().to_dict()
-        what = f"Kang, half of the cells{what}: macro-F1, {splits} splits"
-        yield what, least(mean), f"each ≥ {target:g}", min(mean.values()) >= target
+        name = f"Kang, half of the cells{what}: macro-F1, {splits} splits"
+        yield name, least(mean), f"each ≥ {target:g}", min(mean.values()) >= target
     share = float(np.mean(passed))
     what = f"coverage of the threshold, Kang, {splits} splits"
     yield what, f"{share:.3f} (SD {np.std(passed):.3f})", "0.95 ± 0.02", abs(share - 0.95) <= 0.02
@@ -261,8 +261,8 @@ def rare(seeds: int = 2, **_: object) -> Iterator[Row]:
         model = scp.tl.train_recovery(adata[~new], "state", "cell_type", sample_key="sample", n_jobs=1)
         found = recovered(adata[new], model, "cell_type", sample_key="sample")
         truth = adata.obs["state"].astype(str).to_numpy()[new]
-        for state in recall:
-            recall[state].append(np.mean(found[truth == state] == state))
+        for state, recalled in recall.items():
+            recalled.append(np.mean(found[truth == state] == state))
             precision[state].append(np.mean(truth[found == state] == state))
     for state, size in (("state_1", "5 %"), ("state_2", "1 %")):
         text = f"recall {np.mean(recall[state]):.3f}, precision {np.mean(precision[state]):.3f}"

@@ -55,7 +55,7 @@ def _tidy_signatures(app, doctree) -> None:  # noqa: ARG001
             node.parent.remove(node)
         elif (short := re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[\w+\]\]", "NDArray", text)) != text:
             node.children = []
-            node += nodes.Text(short)
+            node.append(nodes.Text(short))
 
 
 def breakable(body: str) -> str:

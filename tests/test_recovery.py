@@ -264,10 +264,10 @@ def test_order_of_cells_and_genes_threads_and_format_do_not_matter(screen, model
     for other in (shuffled, dense, columns):
         if other is not shuffled:
             scp.tl.recover_states(other, model, "cell_type", **BY, n_jobs=1)
-        other = other[new.obs_names]
-        np.testing.assert_allclose(other.obsm["X_recovery"], recovered.obsm["X_recovery"], atol=1e-5)
-        np.testing.assert_allclose(other.obs["recovery_score"], recovered.obs["recovery_score"], atol=1e-6)
-        assert (other.obs["recovery_state"].astype(str) == recovered.obs["recovery_state"].astype(str)).all()
+        same = other[new.obs_names]
+        np.testing.assert_allclose(same.obsm["X_recovery"], recovered.obsm["X_recovery"], atol=1e-5)
+        np.testing.assert_allclose(same.obs["recovery_score"], recovered.obs["recovery_score"], atol=1e-6)
+        assert (same.obs["recovery_state"].astype(str) == recovered.obs["recovery_state"].astype(str)).all()
 
 
 def test_training_is_the_same_for_any_threads_and_format_and_seeds_differ(screen, model):

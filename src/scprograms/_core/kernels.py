@@ -128,7 +128,7 @@ def row_deviations(
 
 
 @jit
-def hals_rows(
+def hals_rows(  # noqa: C901  one compiled loop
     W: NDArray, C: NDArray, G: NDArray, offset: NDArray, n_sweeps: int, tol: float, start: int, stop: int
 ) -> None:
     """Coordinate descent on ``1/2 w G w' - w (c - offset)`` over w >= 0, for the rows start..stop of W, in place.

@@ -37,7 +37,7 @@ def solve_on_support(G: NDArray, c: NDArray, support: NDArray, n: int, factor: N
 
 
 @jit
-def finish_rows(W: NDArray, C: NDArray, G: NDArray, offset: NDArray, start: int, stop: int) -> None:
+def finish_rows(W: NDArray, C: NDArray, G: NDArray, offset: NDArray, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
     """Minimise ``1/2 w G w' - w (c - offset)`` over w >= 0 exactly, for the rows start..stop of W, in place.
 
     An active set method (Lawson & Hanson 1974, chapter 23) that begins at the support of what is in W already. A row

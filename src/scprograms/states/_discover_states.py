@@ -196,8 +196,9 @@ def discover_states(
         (X[cells], samples[cells], name, numbers, params) for cells, name in zip(cells_of, types.names, strict=True)
     ]
     outcomes = spread(discover_in_type, tasks, n_jobs=n_jobs, worth_processes=adata.n_obs >= _MANY_CELLS)
-    for name, cells, (found, sweep, note) in zip(types.names, cells_of, outcomes, strict=True):
+    for name, cells, (found, sweep, reason) in zip(types.names, cells_of, outcomes, strict=True):
         rows["sweep"] += sweep
+        note = reason
         n_states = n_labelled = 0
         if found is not None:
             factors, used = found

@@ -67,7 +67,7 @@ def _newton_step(H: NDArray, g: NDArray, free: NDArray, n: int, L: NDArray, d: N
 
 
 @jit
-def kl_rows(V: NDArray, W: NDArray, out: NDArray, tol: float, start: int, stop: int) -> None:
+def kl_rows(V: NDArray, W: NDArray, out: NDArray, tol: float, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
     """Minimise ``sum_j (W h)_j - v_j log (W h)_j`` over h >= 0 for the rows start..stop of V, into ``out``.
 
     A few multiplicative updates, then Newton steps on the entries that are not held at 0, projected and shortened until
