@@ -423,7 +423,7 @@ BAD = {
     "no command": ([], "required"),
     "centred on no control": (
         ["run", "{files}/screen.h5ad", "--groupby", "cell_type", "--center", "control"],
-        "--center control needs --control",
+        "--center='control' needs --control",
     ),
 }
 
