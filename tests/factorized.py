@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slot_names, slots
 
 CONTROL = "non-targeting"
 
@@ -34,7 +33,7 @@ def factorized_screen(
     )
     index = slot_names.program_names(n_programs)
     steps = np.arange(1, 9)
-    result = _store.Factorization(
+    result = slots.Factorization(
         usages=usages,
         loadings=loadings,
         model=pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names),
@@ -54,7 +53,7 @@ def factorized_screen(
             "error": 12.5,
         },
     )
-    _store.write_factorization(adata, "semi_nmf", result)
+    slots.write_factorization(adata, "semi_nmf", result)
     return adata
 
 
@@ -66,7 +65,7 @@ def add_anova(adata: ad.AnnData, *, key: str = "semi_nmf") -> pd.DataFrame:
     log10_p[-1], q[-1] = -400.0, 0.0
     log10_p[0], q[0] = np.nan, np.nan
     table = pd.DataFrame({"F": 2.0, "p": 10**log10_p, "log10_p": log10_p, "q": q}, index=index)
-    _store.write_table(adata, key, "anova", table, groupby="perturbation")
+    slots.write_table(adata, key, "anova", table, groupby="perturbation")
     return table
 
 
@@ -87,7 +86,7 @@ def add_enrichment(adata: ad.AnnData, *, key: str = "semi_nmf", prerank: bool = 
                     | score
                 )
     table = pd.DataFrame(rows).sample(frac=1, random_state=1).reset_index(drop=True)
-    _store.write_table(adata, key, "enrichment", table)
+    slots.write_table(adata, key, "enrichment", table)
     return table
 
 
@@ -109,5 +108,5 @@ def add_effects(adata: ad.AnnData, *, key: str = "semi_nmf", seed: int = 0) -> p
             "q": np.minimum(1, 2 * 10**log10_p),
         }
     )
-    _store.write_table(adata, key, "effects", table, groupby="perturbation")
+    slots.write_table(adata, key, "effects", table, groupby="perturbation")
     return table

@@ -7,8 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slot_names, slots
 
 
 def with_factorization(
@@ -42,6 +41,6 @@ def with_factorization(
         {"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, index=slot_names.program_names(n_programs)
     )
     fit = {slot_names.PARAMS: {"n_programs": n_programs}, slot_names.ERROR: 0.1, slot_names.CONVERGED: True}
-    result = _store.Factorization(W.astype(np.float32), H.astype(np.float32), model, programs, fit)
-    _store.write_factorization(adata, "semi_nmf", result)
+    result = slots.Factorization(W.astype(np.float32), H.astype(np.float32), model, programs, fit)
+    slots.write_factorization(adata, "semi_nmf", result)
     return adata

@@ -13,7 +13,7 @@ import scprograms as scp
 from factorized import add_enrichment, factorized_screen
 from fitted import with_factorization
 from scprograms import get
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slots
 from scprograms.enrichment._annotate import LONGEST_TERM, short_term
 
 SHARED = Path("../shared/data")
@@ -79,7 +79,7 @@ ROWS = [
 @pytest.fixture
 def adata():
     adata = with_factorization()
-    _store.write_table(adata, "semi_nmf", "enrichment", table_of(ROWS))
+    slots.write_table(adata, "semi_nmf", "enrichment", table_of(ROWS))
     return adata
 
 
@@ -121,7 +121,7 @@ def test_more_terms_more_genes_and_another_alpha(adata):
 def test_terms_of_one_library(adata):
     table = table_of(ROWS)
     table.loc[1, "library"] = "other"
-    _store.write_table(adata, "semi_nmf", "enrichment", table)
+    slots.write_table(adata, "semi_nmf", "enrichment", table)
     scp.tl.annotate_programs(adata, library="go")
     assert programs(adata).loc["program_0", "term"] == "response to virus (GO:1)"
     with pytest.raises(ValueError, match=r"library='kegg' was not tested. There: 'go', 'other'"):
@@ -132,7 +132,7 @@ def test_ranked_tests_name_too_and_ties_at_zero_go_to_the_larger_score(adata):
     rows = [("program_0", "up", "weak", 0.0, 0.0, True), ("program_0", "up", "strong", 0.0, 0.0, True)]
     table = table_of(rows, prerank=True)
     table["nes"] = [1.8, 2.9]
-    _store.write_table(adata, "semi_nmf", "enrichment", table)
+    slots.write_table(adata, "semi_nmf", "enrichment", table)
     scp.tl.annotate_programs(adata)
     assert programs(adata).loc["program_0", "name"].startswith("↑ strong (")
 
@@ -140,7 +140,7 @@ def test_ranked_tests_name_too_and_ties_at_zero_go_to_the_larger_score(adata):
 def test_names_are_unique(adata):
     adata.varm["semi_nmf_loadings"][:, 1:] = adata.varm["semi_nmf_loadings"][:, :1]
     table = table_of([(f"program_{i}", "up", "virus", 1e-8, 1e-6, True) for i in range(3)])
-    _store.write_table(adata, "semi_nmf", "enrichment", table)
+    slots.write_table(adata, "semi_nmf", "enrichment", table)
     scp.tl.annotate_programs(adata)
     names = programs(adata)["name"]
     assert names.is_unique
@@ -170,7 +170,7 @@ def test_programs_that_lower_nothing_are_not_named_by_what_they_lower(adata):
 
 
 def test_nothing_enriched_names_by_genes(adata):
-    _store.write_table(adata, "semi_nmf", "enrichment", table_of(ROWS).iloc[:0])
+    slots.write_table(adata, "semi_nmf", "enrichment", table_of(ROWS).iloc[:0])
     scp.tl.annotate_programs(adata)
     assert programs(adata)["name"].tolist() == [", ".join(top(adata, f"program_{i}", "up")) for i in range(3)]
     assert (programs(adata)["term"] == "").all()
@@ -229,7 +229,7 @@ def test_bad_arguments(adata, options, error, match):
 
 def test_duplicate_gene_names_39():
     adata = with_factorization(gene_names=["TWICE" if j in (3, 50) else f"GENE{j}" for j in range(80)])
-    _store.write_table(adata, "semi_nmf", "enrichment", table_of(ROWS))
+    slots.write_table(adata, "semi_nmf", "enrichment", table_of(ROWS))
     with pytest.raises(ValueError, match="var_names_make_unique"):
         scp.tl.annotate_programs(adata)
 

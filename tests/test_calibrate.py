@@ -15,8 +15,7 @@ from scipy import stats
 
 import scprograms as scp
 from scprograms import ProgramsWarning
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slot_names, slots
 from scprograms._core.multiple_testing import benjamini_hochberg
 from scprograms.perturbation._calibration_splits import split_cells, split_guides
 from scprograms.perturbation.engine import replicate_contrasts
@@ -42,7 +41,7 @@ def usages_of(usages: np.ndarray, obs: pd.DataFrame) -> anndata.AnnData:
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
     about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, slot_names.program_names(k))
     fit = {slot_names.PARAMS: {"n_programs": k}, slot_names.ERROR: 0.1}
-    _store.write_factorization(adata, "semi_nmf", _store.Factorization(usages, np.ones((k, 3)), model, about, fit))
+    slots.write_factorization(adata, "semi_nmf", slots.Factorization(usages, np.ones((k, 3)), model, about, fit))
     return adata
 
 

@@ -14,8 +14,7 @@ from scipy import sparse
 from scipy.optimize import nnls
 
 import scprograms as scp
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slot_names, slots
 from scprograms._core.multiple_testing import benjamini_hochberg
 from scprograms.perturbation.engine import group_effect_sizes, permutation_contrasts, replicate_contrasts
 
@@ -60,7 +59,7 @@ def screen(seed=0, n=600, k=4, penalty=0.05):
     model = pd.DataFrame({"baseline": baseline, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
     about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, slot_names.program_names(k))
     fit = {slot_names.PARAMS: {"n_programs": k}, slot_names.ERROR: 0.1, slot_names.L1_PENALTY: penalty}
-    _store.write_factorization(adata, "semi_nmf", _store.Factorization(usages, H, model, about, fit))
+    slots.write_factorization(adata, "semi_nmf", slots.Factorization(usages, H, model, about, fit))
     return adata
 
 

@@ -13,8 +13,7 @@ from scipy import sparse
 from scipy.stats import kstest
 
 import scprograms as scp
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slot_names, slots
 from scprograms.perturbation.engine import group_effect_sizes, replicate_contrasts
 
 GASPERINI = Path("../shared/data/gasperini2019_highmoi/gasperini2019_k562_highmoi.h5ad")
@@ -29,8 +28,8 @@ def with_programs(adata, usages, *, key="semi_nmf"):
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
     about = pd.DataFrame({"variance_explained": 0.1, "sparsity": 0.0, "stability": np.nan}, slot_names.program_names(k))
     fit = {slot_names.PARAMS: {}, slot_names.ERROR: 0.1, slot_names.L1_PENALTY: 0.0}
-    result = _store.Factorization(usages, np.eye(k, adata.n_vars), model, about, fit)
-    _store.write_factorization(adata, key, result)
+    result = slots.Factorization(usages, np.eye(k, adata.n_vars), model, about, fit)
+    slots.write_factorization(adata, key, result)
     return adata
 
 

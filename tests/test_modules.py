@@ -14,8 +14,7 @@ from sklearn.metrics import adjusted_rand_score, f1_score
 
 import scprograms as scp
 from scprograms import ProgramsWarning
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slot_names, slots
 from scprograms.modules.engine import assign_features, concentration, feature_scores, module_scales, shared_modules
 
 KINDS = np.array(["specific", "shared", "non-specific", "unassigned", "inactive"])
@@ -430,7 +429,7 @@ def with_loadings(W, usages=None):
     model = pd.DataFrame({"baseline": 0.0, "center": 0.0, "scale": 1.0, "used": True}, index=adata.var_names)
     programs = pd.DataFrame({"variance_explained": 0.1}, index=slot_names.program_names(k))
     fit = {slot_names.PARAMS: {}, slot_names.ERROR: 1.0}
-    _store.write_factorization(adata, "nmf", _store.Factorization(usages, W.T, model, programs, fit))
+    slots.write_factorization(adata, "nmf", slots.Factorization(usages, W.T, model, programs, fit))
     return adata
 
 

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import scprograms as scp
 from planted import least_error, matched_correlations
 from scprograms import ProgramsWarning
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slots
 from scprograms._core.operators.dispatch import as_operator
 from scprograms.programs.engine import OrthogonalNMF
 from scprograms.programs.engine._onmf_solvers import (
@@ -443,4 +443,4 @@ def test_counts_are_warned_about(adata):
     adata.layers["counts"] = np.round(adata.X.toarray() * 3)
     with pytest.warns(ProgramsWarning, match="integers"):
         scp.tl.onmf(adata, 3, layer="counts")
-    assert "onmf" in _store.keys_of(adata)
+    assert "onmf" in slots.keys_of(adata)

@@ -197,7 +197,7 @@ def test_svgs_hold_their_text(large, tmp_path):
 def test_the_map_of_the_cells_has_the_colours_of_the_other_pictures(tmp_path):
     from argparse import Namespace
 
-    from scprograms.cli._pictures import umap_picture
+    from scprograms.pipeline._pictures import umap_picture
 
     adata = factorized_screen(n_cells=120)
     adata.obs["semi_nmf_program"] = adata.obs["semi_nmf_program"].cat.add_categories("of_no_cell")
@@ -211,7 +211,8 @@ def test_the_map_of_the_cells_has_the_colours_of_the_other_pictures(tmp_path):
 
 def test_a_map_that_fails_does_not_end_a_run(tmp_path, monkeypatch):
     import scanpy as sc
-    from scprograms.cli._pictures import add_umap
+
+    from scprograms.pipeline._pictures import add_umap
 
     def fails(*args, **options):
         raise AttributeError("of another package")

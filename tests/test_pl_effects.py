@@ -13,7 +13,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 
 from factorized import factorized_screen
 from scprograms import ProgramsWarning, get, pl
-from scprograms._anndata import slots as _store
+from scprograms._anndata import slots
 
 mpl.use("Agg")
 
@@ -58,18 +58,18 @@ def effects_table(n_perturbations: int, n_programs: int, *, floor: float = 0.0, 
 def screen(n_perturbations=25, n_programs=20, **options):
     adata = factorized_screen(n_programs=n_programs)
     table = effects_table(n_perturbations, n_programs, **options)
-    _store.write_table(adata, "semi_nmf", "effects", table, groupby="perturbation")
+    slots.write_table(adata, "semi_nmf", "effects", table, groupby="perturbation")
     return adata, table
 
 
 def rewrite(adata, table):
-    _store.write_table(adata, "semi_nmf", "effects", table, groupby="perturbation")
+    slots.write_table(adata, "semi_nmf", "effects", table, groupby="perturbation")
 
 
 def name_programs(adata, name="↑ positive regulation of transcription by RNA… (ISG15, IFI6, MX1)"):
     programs = adata.uns["semi_nmf"]["programs"].copy()
     programs["name"] = [f"{name} #{i}" for i in range(len(programs))]
-    _store.write_table(adata, "semi_nmf", "programs", programs)
+    slots.write_table(adata, "semi_nmf", "programs", programs)
     return programs["name"]
 
 

@@ -15,8 +15,8 @@ import pytest
 
 import scprograms as scp
 from fitted import with_factorization
+from scprograms._anndata import labels as cell_labels
 from scprograms._anndata import obs as _store_obs
-from scprograms._anndata import slots as _store
 from scprograms._core.multiple_testing import benjamini_hochberg
 from scprograms.perturbation import engine as perturbation_engine
 
@@ -441,7 +441,7 @@ def test_unused_guides_are_named_with_the_call_to_make(adata):
 
 
 def guides_of(adata, name="found"):
-    return _store_obs.find_replicates(adata[:, :0], _store.read_labels(adata, "perturbation")) == ["guide", name]
+    return _store_obs.find_replicates(adata[:, :0], cell_labels.read_labels(adata, "perturbation")) == ["guide", name]
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_what_looks_like_guides(adata, make, expected):
 
 def test_own_columns_are_no_guides(adata):
     adata.obs["semi_nmf_program"] = adata.obs["guide"]
-    assert _store_obs.find_replicates(adata, _store.read_labels(adata, "perturbation")) == ["guide"]
+    assert _store_obs.find_replicates(adata, cell_labels.read_labels(adata, "perturbation")) == ["guide"]
 
 
 def test_clones_within_guides_do_not_replace_them(adata):
@@ -484,5 +484,5 @@ def test_clones_within_guides_do_not_replace_them(adata):
 
 def test_simulated_screens_have_guides():
     adata = scp.datasets.simulate_screen(300, 60, 4, n_cell_types=2, n_perturbations=5)
-    assert _store_obs.find_replicates(adata, _store.read_labels(adata, "perturbation")) == ["guide"]
-    assert _store_obs.find_replicates(adata, _store.read_labels(adata, "batch")) == []
+    assert _store_obs.find_replicates(adata, cell_labels.read_labels(adata, "perturbation")) == ["guide"]
+    assert _store_obs.find_replicates(adata, cell_labels.read_labels(adata, "batch")) == []

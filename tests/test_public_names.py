@@ -45,7 +45,9 @@ BASES = {"programs.engine.ProgramEstimator"}
 
 def is_record(thing: object) -> bool:
     """Whether something only holds results or is a base class: made by the package, and read by users."""
-    return inspect.isclass(thing) and (dataclasses.is_dataclass(thing) or issubclass(thing, tuple | Warning))
+    return inspect.isclass(thing) and (
+        dataclasses.is_dataclass(thing) or issubclass(thing, tuple | Warning | Exception)
+    )
 
 
 CALLED = {

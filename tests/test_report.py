@@ -166,8 +166,8 @@ def test_two_runs_cannot_write_into_one_folder(tmp_path):  # row 83
 
 KILLED = """
 import sys, time
-from scprograms import _files
-with _files.staged_folder(sys.argv[1]) as stage:
+from scprograms._core import files
+with files.staged_folder(sys.argv[1]) as stage:
     (stage / "a.txt").write_text("half")
     print("writing", flush=True)
     time.sleep(60)

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from factorized import factorized_screen
 from scprograms import ProgramsWarning
-from scprograms._anndata import slot_names
-from scprograms._anndata import slots as _store
+from scprograms._anndata import labels as cell_labels
+from scprograms._anndata import matrix, slot_names, slots
 from scprograms._core import validate as _validate
 
 
@@ -57,20 +57,20 @@ class Lazy:
 
 def test_a_lazy_matrix_says_how_to_load_it_row_16():
     with pytest.raises(TypeError, match=r"adata\.X is a Lazy; load it first with adata\.X = adata\.X\.compute\(\)"):
-        _store.read_matrix(Screen(Lazy()))
+        matrix.read_matrix(Screen(Lazy()))
     with pytest.raises(TypeError, match=r"adata\.layers\['a'\] = adata\.layers\['a'\]\.compute\(\)"):
-        _store.read_matrix(Screen(None, {"a": Lazy()}), layer="a")
+        matrix.read_matrix(Screen(None, {"a": Lazy()}), layer="a")
 
 
 def test_a_list_is_no_matrix():
     with pytest.raises(TypeError, match=r"adata\.X is a list; pass a numpy array or a scipy CSR or CSC matrix"):
-        _store.read_matrix(Screen([[1.0]]))
+        matrix.read_matrix(Screen([[1.0]]))
 
 
 @pytest.mark.parametrize("fmt", ["coo", "lil", "dok", "bsr"])
 def test_other_sparse_formats_row_13(fmt):
     X = np.arange(12.0).reshape(4, 3)
-    read = _store.read_matrix(Screen(sparse.coo_array(X).asformat(fmt)))
+    read = matrix.read_matrix(Screen(sparse.coo_array(X).asformat(fmt)))
     assert read.format == "csr"
     np.testing.assert_array_equal(read.toarray(), X)
 
@@ -78,14 +78,14 @@ def test_other_sparse_formats_row_13(fmt):
 @pytest.mark.parametrize("holder", [np.asarray, sparse.csr_matrix, sparse.csc_array])
 def test_a_matrix_is_read_as_it_is(holder):
     X = holder(np.eye(4, 3))
-    assert _store.read_matrix(Screen(X)) is X
+    assert matrix.read_matrix(Screen(X)) is X
 
 
 def test_explicit_zeros_are_no_signal_row_4():
     X = sparse.csr_matrix(np.eye(4, 3))
     X.data[:] = 0
     with pytest.raises(ValueError, match="no signal"):
-        _store.read_matrix(Screen(X))
+        matrix.read_matrix(Screen(X))
 
 
 @pytest.mark.parametrize("holder", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
@@ -152,7 +152,9 @@ def labelled(values) -> AnnData:
     ids=["unused-row-52", "str", "int-row-54", "bool-row-54", "int-categories-row-54"],
 )
 def test_labels(values, names, codes):
-    labels = _store.read_labels(labelled(pd.Series(values).to_numpy() if isinstance(values, list) else values), "group")
+    labels = cell_labels.read_labels(
+        labelled(pd.Series(values).to_numpy() if isinstance(values, list) else values), "group"
+    )
     assert labels.names == names
     np.testing.assert_array_equal(labels.codes, codes)
     assert labels.labelled.all()
@@ -162,40 +164,40 @@ def test_labels(values, names, codes):
 def test_missing_labels_are_counted_row_53(values):
     values = pd.Series(values).to_numpy() if isinstance(values, list) else values
     with pytest.warns(ProgramsWarning, match=r"adata\.obs\['group'\] is missing for 1 of 3 cells"):
-        labels = _store.read_labels(labelled(values), "group")
+        labels = cell_labels.read_labels(labelled(values), "group")
     np.testing.assert_array_equal(labels.codes, [0, -1, 1])
 
 
 def test_labels_that_are_all_missing_row_53():
     with pytest.raises(ValueError, match=r"adata\.obs\['group'\] has no label at all"):
-        _store.read_labels(labelled(pd.Categorical([None, None])), "group")
+        cell_labels.read_labels(labelled(pd.Categorical([None, None])), "group")
 
 
 def test_unknown_columns_and_levels_rows_36_and_48():
     adata = labelled(["a", "b"])
     with pytest.raises(KeyError, match=r"'zz' is not in adata\.obs\. There: 'group'"):
-        _store.read_labels(adata, "zz")
+        cell_labels.read_labels(adata, "zz")
     with pytest.raises(TypeError, match=r"a single string, but got \['group'\] \(list\)"):
-        _store.read_labels(adata, ["group"])
+        cell_labels.read_labels(adata, ["group"])
     with pytest.raises(ValueError, match=r"control='c' is no level of adata\.obs\['group'\]\. There: 'a', 'b'"):
-        _store.check_level(_store.read_labels(adata, "group"), "c", name="control")
+        cell_labels.check_level(cell_labels.read_labels(adata, "group"), "c", name="control")
 
 
 def test_colours_belong_to_the_categories(adata):
-    labels = _store.read_labels(adata, "perturbation")
-    assert _store.read_colors(adata, labels) is None
+    labels = cell_labels.read_labels(adata, "perturbation")
+    assert cell_labels.read_colors(adata, labels) is None
     adata.uns["perturbation_colors"] = [f"#00000{i}" for i in range(len(labels.names))]
-    colors = _store.read_colors(adata, labels)
+    colors = cell_labels.read_colors(adata, labels)
     assert colors == dict(zip(adata.obs["perturbation"].cat.categories, adata.uns["perturbation_colors"], strict=True))
     adata.uns["perturbation_colors"] = ["#000000"]
-    assert _store.read_colors(adata, labels) is None
+    assert cell_labels.read_colors(adata, labels) is None
 
 
 def test_gene_names_must_be_unique_where_genes_are_looked_up_row_39(adata):
-    assert _store.read_gene_names(adata)[:2] == ["gene_0", "gene_1"]
+    assert matrix.read_gene_names(adata)[:2] == ["gene_0", "gene_1"]
     adata.var_names = ["a", "a", *adata.var_names[2:]]
     with pytest.raises(ValueError, match=r"1 duplicates \('a'\): call adata\.var_names_make_unique\(\)"):
-        _store.read_gene_names(adata)
+        matrix.read_gene_names(adata)
 
 
 # --- reading a factorization ---------------------------------------------------------------------------------------
@@ -204,16 +206,16 @@ def test_gene_names_must_be_unique_where_genes_are_looked_up_row_39(adata):
 def test_a_missing_column_suggests_the_nearest_name_and_the_call():
     adata = AnnData(np.ones((3, 2)), obs={"cell_type": ["a", "b", "b"]})
     with pytest.raises(KeyError, match=r"'Celltype' is not in adata\.obs\. There: .*Did you mean 'cell_type'\?"):
-        _store.read_labels(adata, "Celltype")
+        cell_labels.read_labels(adata, "Celltype")
     with pytest.raises(KeyError, match=r"There: 'cell_type'\.[\"']$"):
-        _store.read_labels(adata, "perturbation")
+        cell_labels.read_labels(adata, "perturbation")
     with pytest.raises(KeyError, match=r"Call sc\.pp\.highly_variable_genes\(adata\) first"):
-        _store.read_gene_mask(adata, "highly_variable")
+        matrix.read_gene_mask(adata, "highly_variable")
     with pytest.raises(KeyError, match=r"There: none\.[\"']$"):
-        _store.read_gene_mask(adata, "hvg")
+        matrix.read_gene_mask(adata, "hvg")
 
 
-@pytest.mark.parametrize("reader", [_store.read_fit, _store.read_usages, _store.read_loadings, _store.read_model])
+@pytest.mark.parametrize("reader", [slots.read_fit, slots.read_usages, slots.read_loadings, slots.read_model])
 def test_an_unknown_key_names_those_that_exist_and_the_call_row_36(reader, adata):
     adata.uns["neighbors"] = {"params": {}}
     with pytest.raises(KeyError, match=r"key='nmf'\. There: 'semi_nmf'\. Make one with scp\.tl\.semi_nmf"):
@@ -227,9 +229,9 @@ def test_an_unknown_key_names_those_that_exist_and_the_call_row_36(reader, adata
 @pytest.mark.parametrize(
     ("slot", "name", "reader"),
     [
-        ("obsm", "X_semi_nmf", _store.read_usages),
-        ("varm", "semi_nmf_loadings", _store.read_loadings),
-        ("varm", "semi_nmf_model", _store.read_model),
+        ("obsm", "X_semi_nmf", slots.read_usages),
+        ("varm", "semi_nmf_loadings", slots.read_loadings),
+        ("varm", "semi_nmf_model", slots.read_model),
     ],
 )
 def test_a_slot_that_was_deleted_is_named(slot, name, reader, adata):
@@ -240,13 +242,13 @@ def test_a_slot_that_was_deleted_is_named(slot, name, reader, adata):
 
 def test_tables_are_copies_with_names(adata):
     usages, loadings, model = (
-        reader(adata, "semi_nmf") for reader in (_store.read_usages, _store.read_loadings, _store.read_model)
+        reader(adata, "semi_nmf") for reader in (slots.read_usages, slots.read_loadings, slots.read_model)
     )
     assert list(usages.columns) == list(loadings.columns) == ["program_0", "program_1", "program_2"]
     assert usages.index.equals(adata.obs_names)
     assert loadings.index.equals(adata.var_names)
     model["baseline"] = 99.0
-    history = _store.read_history(adata, "semi_nmf")
+    history = slots.read_history(adata, "semi_nmf")
     history["loss"] = 99.0
     assert not (adata.varm["semi_nmf_model"]["baseline"] == 99).any()
     assert not (adata.uns["semi_nmf"]["history"]["loss"] == 99).any()
@@ -256,10 +258,10 @@ def test_a_table_that_is_not_there_names_the_call(adata):
     with pytest.raises(
         KeyError, match=r"has no 'anova' yet\. Call scp\.tl\.program_anova\(adata, \.\.\., key='semi_nmf'\)"
     ):
-        _store.read_table(adata, "semi_nmf", "anova", groupby="guide")
-    _store.write_table(adata, "semi_nmf", "anova", pd.DataFrame({"F": [1.0]}), groupby="guide")
+        slots.read_table(adata, "semi_nmf", "anova", groupby="guide")
+    slots.write_table(adata, "semi_nmf", "anova", pd.DataFrame({"F": [1.0]}), groupby="guide")
     with pytest.raises(KeyError, match=r"'batch' is not in .*There: 'guide'.*program_anova\(adata, 'batch', key="):
-        _store.read_table(adata, "semi_nmf", "anova", groupby="batch")
+        slots.read_table(adata, "semi_nmf", "anova", groupby="batch")
 
 
 # --- writing -------------------------------------------------------------------------------------------------------
@@ -268,24 +270,24 @@ def test_a_table_that_is_not_there_names_the_call(adata):
 def test_tables_are_added_beside_each_other(adata):
     tables = {name: pd.DataFrame({"F": [float(i)]}, index=["program_0"]) for i, name in enumerate(["guide", "a/b"])}
     for name, table in tables.items():
-        _store.write_table(adata, "semi_nmf", "anova", table, groupby=name)
-    _store.write_table(adata, "semi_nmf", "enrichment", pd.DataFrame({"term": ["t"]}))
+        slots.write_table(adata, "semi_nmf", "anova", table, groupby=name)
+    slots.write_table(adata, "semi_nmf", "enrichment", pd.DataFrame({"term": ["t"]}))
     assert list(adata.uns["semi_nmf"]["anova"]) == ["guide", "a_b"]  # a slash would nest groups on disk
     for name, table in tables.items():
-        pd.testing.assert_frame_equal(_store.read_table(adata, "semi_nmf", "anova", groupby=name), table)
+        pd.testing.assert_frame_equal(slots.read_table(adata, "semi_nmf", "anova", groupby=name), table)
     assert "params" in adata.uns["semi_nmf"]
 
 
 def test_a_table_needs_a_factorization(adata):
     with pytest.raises(KeyError, match="key='other'"):
-        _store.write_table(adata, "other", "anova", pd.DataFrame(), groupby="guide")
+        slots.write_table(adata, "other", "anova", pd.DataFrame(), groupby="guide")
     assert "other" not in adata.uns
 
 
 @pytest.mark.filterwarnings("error::anndata.ImplicitModificationWarning")
 def test_a_table_written_to_a_view_leaves_the_original_alone_row_38(adata):
     view = adata[:30]
-    _store.write_table(view, "semi_nmf", "enrichment", pd.DataFrame({"term": ["t"]}))
+    slots.write_table(view, "semi_nmf", "enrichment", pd.DataFrame({"term": ["t"]}))
     assert "enrichment" in view.uns["semi_nmf"]
     assert "enrichment" not in adata.uns["semi_nmf"]
 
@@ -301,14 +303,14 @@ def test_a_table_written_to_a_view_leaves_the_original_alone_row_38(adata):
     ],
 )
 def test_the_strongest_program(usages, expected, adata):
-    result = _store.Factorization(
+    result = slots.Factorization(
         usages=np.tile(usages, (60, 1)),
         loadings=np.ones((3, 20)),
         model=adata.varm["semi_nmf_model"],
         programs=adata.uns["semi_nmf"]["programs"],
         fit={"params": {}},
     )
-    _store.write_factorization(adata, "new", result)
+    slots.write_factorization(adata, "new", result)
     assert (adata.obs["new_program"] == expected).all()
     assert list(adata.obs["new_program"].cat.categories) == ["program_0", "program_1", "program_2", "none"]
     assert set(adata.uns["new"]) == {"params", "programs"}
@@ -324,21 +326,21 @@ def test_tables_survive_the_disk_row_43(suffix, adata, tmp_path):
         index=slot_names.program_names(3),
     )
     enrichment = pd.DataFrame({"program": ["program_0"], "term": ["a/b (GO:1)"], "overlap": [3], "genes": ["x;y"]})
-    _store.write_table(adata, "semi_nmf", "anova", anova, groupby="guide/target")
-    _store.write_table(adata, "semi_nmf", "enrichment", enrichment)
+    slots.write_table(adata, "semi_nmf", "anova", anova, groupby="guide/target")
+    slots.write_table(adata, "semi_nmf", "enrichment", enrichment)
     path = tmp_path / f"screen.{suffix}"
     adata.write_h5ad(path) if suffix == "h5ad" else adata.write_zarr(path)
     again = ad.read_h5ad(path) if suffix == "h5ad" else ad.read_zarr(path)
-    read = _store.read_table(again, "semi_nmf", "anova", groupby="guide/target")
+    read = slots.read_table(again, "semi_nmf", "anova", groupby="guide/target")
     pd.testing.assert_frame_equal(read, anova, check_index_type=False)
-    read = _store.read_table(again, "semi_nmf", "enrichment")
+    read = slots.read_table(again, "semi_nmf", "enrichment")
     pd.testing.assert_frame_equal(read, enrichment, check_index_type=False, check_dtype=False)
-    np.testing.assert_array_equal(_store.read_usages(again, "semi_nmf"), _store.read_usages(adata, "semi_nmf"))
+    np.testing.assert_array_equal(slots.read_usages(again, "semi_nmf"), slots.read_usages(adata, "semi_nmf"))
 
 
 def test_programs_as_an_adata(adata):
     adata.uns["perturbation_colors"] = ["#000000"] * 6
-    programs = _store.programs_as_adata(adata, "semi_nmf")
+    programs = slots.programs_as_adata(adata, "semi_nmf")
     assert programs.shape == (60, 3)
     np.testing.assert_array_equal(programs.X, adata.obsm["X_semi_nmf"])
     assert list(programs.var_names) == slot_names.program_names(3)

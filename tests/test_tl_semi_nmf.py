@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 import scprograms as scp
 from planted import least_error, matched_correlations
 from scprograms import ProgramsWarning
-from scprograms._anndata import slots as _store
+from scprograms._anndata import matrix
 from scprograms.programs.engine import SemiNMF
 
 SLOTS = {
@@ -378,7 +378,7 @@ def test_a_failure_halfway_leaves_the_adata_as_it_was_row_46(where, adata, uncha
     target = {
         "fit": (SemiNMF, "fit_transform"),
         "loadings": (SemiNMF, "loadings_of"),
-        "write": (_store, "_strongest_program"),
+        "write": (slots, "_strongest_program"),
     }
     monkeypatch.setattr(*target[where], fail)
     with pytest.raises(KeyboardInterrupt):
@@ -510,8 +510,8 @@ def test_other_sparse_formats_are_converted_row_13():
         n_obs, n_vars, isbacked, layers = 30, 20, False, {}
         X = sparse.coo_matrix(values())
 
-    assert _store.read_matrix(Screen()).format == "csr"
-    np.testing.assert_array_equal(_store.read_matrix(Screen()).toarray(), values())
+    assert matrix.read_matrix(Screen()).format == "csr"
+    np.testing.assert_array_equal(matrix.read_matrix(Screen()).toarray(), values())
 
 
 def test_entries_that_are_not_canonical_row_14(adata):

@@ -12,7 +12,7 @@ from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
 from scprograms.pipeline import InputError, Journal, add_umap, explained, results_folder, write_h5ad
-from scprograms.report import save_picture
+from scprograms.report.figures import save_picture
 
 from ._embed_input import LABEL, add_labels, read_data
 from ._progress import journal_of, print_end, write_summary

@@ -12,7 +12,7 @@ from scprograms._anndata.slot_names import table_name
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
 from scprograms.pipeline import InputError, Journal, explained, one_line, results_folder, write_h5ad
-from scprograms.report import save_picture
+from scprograms.report.figures import save_picture
 from scprograms.report.formats import plural
 
 from ._progress import journal_of, print_end, write_summary

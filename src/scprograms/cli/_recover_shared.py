@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
 from scprograms.pipeline import InputError, Journal, one_line
-from scprograms.report import save_picture
+from scprograms.report.figures import save_picture
 
 if TYPE_CHECKING:
     from argparse import Namespace

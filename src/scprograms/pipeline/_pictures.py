@@ -9,7 +9,7 @@ from scprograms._anndata.slot_names import Slots
 from scprograms._core.validate import warn
 from scprograms._draw.figure import LABEL_SIZE, TITLE_SIZE, name_axes, set_title
 from scprograms._draw.palette import CYCLE, WITHOUT, group_colors
-from scprograms.report import Picture, save_picture
+from scprograms.report.figures import Picture, save_picture
 
 if TYPE_CHECKING:
     from anndata import AnnData

@@ -11,7 +11,7 @@ import pandas as pd
 from scprograms import get
 from scprograms._core.matching import best_pairs, cosine_similarity
 from scprograms._draw.figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZE
-from scprograms.report import Picture, save_picture
+from scprograms.report.figures import Picture, save_picture
 from scprograms.report.formats import NOTHING, format_difference, format_q
 
 from ._journal import Journal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ._beds import write_beds
 from ._excel import write_excel
-from ._figures import Picture, save_picture, write_figures
 from ._gene_lists import write_gene_lists
 from ._page import write_html
+from .figures import Picture, write_figures
 
-__all__ = ["Picture", "save_picture", "write_beds", "write_excel", "write_figures", "write_gene_lists", "write_html"]
+__all__ = ["Picture", "write_beds", "write_excel", "write_figures", "write_gene_lists", "write_html"]

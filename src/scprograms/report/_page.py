@@ -18,9 +18,9 @@ from scprograms._core.files import atomic_path, check_folder
 
 from . import formats
 from ._code import code_of
-from ._figures import DPI, Picture, write_figures
 from ._summary import Summary, few_cells, summarise
 from ._versions import versions
+from .figures import DPI, Picture, write_figures
 
 if TYPE_CHECKING:
     from anndata import AnnData
