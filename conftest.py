@@ -44,6 +44,10 @@ ENGINE = {
     "test_svd",
 }
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of a run share the cores: one thread each for linear algebra
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if find_spec("hypothesis") is not None:
     from hypothesis import settings
 

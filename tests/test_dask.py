@@ -515,6 +515,17 @@ def load_and_die_once(block, flag, block_info=None):
     return sparse.csr_matrix(block)
 
 
+def test_a_cluster_in_this_process():
+    distributed = pytest.importorskip("distributed")
+    expected = SemiNMF(K, random_state=0)
+    W = expected.fit_transform(X)
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"):
+        model = SemiNMF(K, random_state=0)
+        same(model.fit_transform(chunked(X)), W)
+        same(model.components_, expected.components_)
+
+
+@pytest.mark.slow
 def test_a_cluster_of_processes_and_a_worker_that_dies_row_87(tmp_path):
     distributed = pytest.importorskip("distributed")
     expected = SemiNMF(K, random_state=0)
@@ -524,7 +535,7 @@ def test_a_cluster_of_processes_and_a_worker_that_dies_row_87(tmp_path):
         load_and_die_once, str(tmp_path / "flag"), dtype=X.dtype, meta=sparse.csr_matrix((0, 0), dtype=X.dtype)
     )
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(tmp_path)
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", local_directory=str(tmp_path)
     )
     with cluster, distributed.Client(cluster):
         for array in (chunked(X), dying):

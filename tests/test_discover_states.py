@@ -128,7 +128,7 @@ def test_a_dask_client_does_the_same():
     options = {"sample_key": "sample", "n_factors": [2, 3], "max_negative_ratio": 1.5, "n_jobs": 1}
     scp.tl.discover_states(adata, "cell_type", **options)
     assert active_client() is None
-    with distributed.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as client:
+    with distributed.Client(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as client:
         assert active_client() is client
         again = scp.tl.discover_states(adata, "cell_type", **options, copy=True)
     assert active_client() is None

@@ -447,7 +447,7 @@ def test_samples_are_validated_on_the_workers_of_a_dask_client_alike():
     here = simulate(600, 300, n_samples=3, n_markers=30)
     there = here.copy()
     scp.tl.cross_validate_recovery(here, "state", "cell_type", **BY, **FAST)
-    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None):
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0"):
         scp.tl.cross_validate_recovery(there, "state", "cell_type", **BY, **FAST)
     pd.testing.assert_frame_equal(there.uns["recovery"]["confusion"], here.uns["recovery"]["confusion"])
 
