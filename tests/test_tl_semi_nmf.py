@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 import scprograms as scp
 from planted import least_error, matched_correlations
 from scprograms import ProgramsWarning
-from scprograms._anndata import matrix
+from scprograms._anndata import matrix, slots
 from scprograms.programs.engine import SemiNMF
 
 SLOTS = {
