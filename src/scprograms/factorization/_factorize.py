@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _checks
 from ._nmf_solvers import alternate_non_negative, non_negative_start
-from ._operators import DenseOperator, LowRankOperator, MatrixOperator, squared_norm
+from ._operators import LowRankOperator, MatrixOperator, SketchOperator, squared_norm
 from ._parallel import for_blocks
 from ._progress import progress_bar
 from ._solvers import (
@@ -33,7 +33,7 @@ from ._svd import Compression, compress
 
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200
-NMF_START_TOL = 1e-6
+NMF_START_TOL = 2e-3
 NMF_START_ROWS = 4096  # so many cells say which programs there are; the others only need their usages
 NMF_USAGE_SWEEPS = 10
 POLISH_SWEEPS = 1
@@ -87,7 +87,7 @@ class Factorizer:
     def descend(self, op: MatrixOperator, bar: Any = None) -> Fit:
         """Sketch, start and sweep: the final loadings, and usages that are one sweep behind them."""
         compression, W = self.start(op)
-        compressed = DenseOperator(compression.Y)
+        compressed = SketchOperator(compression.Y)
         converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
         del compression, compressed  # as large as W and more, and done with
         return Fit(W, self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings, converged)

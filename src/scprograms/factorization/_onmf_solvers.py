@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._operators import MatrixOperator, sum_of_products
+from ._progress import is_look
 from ._rotation import simple_structure
+from ._starts import signs_of
 from ._svd import Compression
 
 FLOOR = 0.01
@@ -28,8 +30,8 @@ def rotated_loadings(compression: Compression, k: int, *, rng: np.random.Generat
     """Return the leading right singular vectors in simple structure, clipped at 0 on their lighter side: n_vars x k."""
     V = compression.V[:, :k].astype(np.float64)
     V = V @ simple_structure(V, rng=rng)
-    heavier = np.square(np.maximum(V, 0)).sum(axis=0) >= np.square(np.minimum(V, 0)).sum(axis=0)
-    return np.maximum(np.where(heavier, V, -V), 0)
+    squares = np.square(V)
+    return np.maximum(V * signs_of((np.sign(V) * squares).sum(axis=0), squares.sum(axis=0), V), 0)
 
 
 def random_genes(compression: Compression, k: int, *, rng: np.random.Generator) -> NDArray:
@@ -100,14 +102,14 @@ def deal_compressed(
     genes = compression.V.astype(np.float64) * compression.singular_values
     squares = np.square(genes).sum(axis=1)
     k, previous = Ht.shape[1], np.inf
-    for _ in range(max_iter):
+    for sweep in range(1, max_iter + 1):
         for _ in range(INNER_STEPS):  # towards the leading singular vector of each block
             Ht = np.maximum(genes @ (genes.T @ Ht), 0) * (Ht > 0)
             Ht = unit_columns(Ht)
         Ht = unit_loadings(*dealt_out(genes @ unit_columns(genes.T @ Ht), squares), k)
         error = error_of_usages(squared_norm, genes.T @ Ht)
         on_round(error)
-        if previous - error <= tol * error:
+        if is_look(sweep) and previous - error <= tol * error:
             break
         previous = error
     return Ht

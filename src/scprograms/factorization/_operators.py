@@ -14,6 +14,9 @@ from ._kernels import column_deviations, column_sums, gather_rows, row_deviation
 from ._parallel import ROWS_PER_BLOCK, for_blocks, map_blocks
 from ._protocol import MatrixOperator, RowUpdate, TwoProducts, is_dask
 
+EXACT_COLUMNS = 512
+"""Of so few columns, products with the transpose are taken in float64 throughout."""
+
 
 def as_operator(X: Any) -> MatrixOperator:
     """Wrap a matrix, and leave an operator as it is."""
@@ -63,9 +66,14 @@ class DenseOperator(TwoProducts):
         return out
 
     def rmatmul(self, A: NDArray) -> NDArray:
+        dtype = np.dtype(float) if self.shape[1] <= EXACT_COLUMNS else self.dtype
         A = np.asarray(A, dtype=self.dtype)
-        blocks = map_blocks(lambda start, stop: self._block(start, stop).T @ A[start:stop], self.shape[0])
-        return sum_in_order(blocks, np.zeros((self.shape[1], A.shape[1]))).astype(self.dtype)
+
+        def block(start: int, stop: int) -> NDArray:
+            return self._block(start, stop).astype(dtype, copy=False).T @ A[start:stop].astype(dtype, copy=False)
+
+        product = sum_in_order(map_blocks(block, self.shape[0]), np.zeros((self.shape[1], A.shape[1])))
+        return product.astype(self.dtype, copy=False)
 
     def column_sums(self) -> NDArray:
         blocks = map_blocks(lambda start, stop: self._block(start, stop).sum(axis=0, dtype=np.float64), self.shape[0])
@@ -77,6 +85,13 @@ class DenseOperator(TwoProducts):
             return np.einsum("ij,ij->j", deviations, deviations)
 
         return sum_in_order(map_blocks(block, self.shape[0]), np.zeros(self.shape[1]))
+
+
+class SketchOperator(DenseOperator):
+    """A sketch, whose columns are so few that products with its transpose are taken, and stay, in float64."""
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        return sum_of_products(self._X, A)
 
 
 class CompressedOperator(TwoProducts):
@@ -273,9 +288,13 @@ def sum_in_order(parts: Iterable[NDArray], total: NDArray) -> NDArray:
 
 
 def sum_of_products(A: NDArray, B: NDArray) -> NDArray:
-    """``A.T @ B`` over many rows: products of a block in the dtype of the data, their sum in float64."""
-    blocks = map_blocks(lambda start, stop: A[start:stop].T @ B[start:stop], A.shape[0])
-    return sum_in_order(blocks, np.zeros((A.shape[1], B.shape[1])))
+    """``A.T @ B`` over many rows, in float64 throughout: errors of fits are small differences of such sums."""
+
+    def block(start: int, stop: int) -> NDArray:
+        left = A[start:stop].astype(np.float64)
+        return left.T @ (left if B is A else B[start:stop].astype(np.float64))
+
+    return sum_in_order(map_blocks(block, A.shape[0]), np.zeros((A.shape[1], B.shape[1])))
 
 
 def squared_norm(op: MatrixOperator) -> float:

@@ -18,6 +18,7 @@ from ._kernels import hals_rows
 from ._nnls import finish_rows
 from ._operators import MatrixOperator, sum_of_products
 from ._parallel import for_blocks
+from ._progress import is_look
 
 RIDGE = 1e-12
 REVIVED_SHARE = 0.01
@@ -187,7 +188,7 @@ def alternate(
 ) -> Fit:
     """Alternate sweeps over W, which is overwritten, with least squares for H.
 
-    Ends once a sweep changes the error by less than ``tol`` of it.
+    Ends once a sweep changes the error by less than ``tol`` of it; asked at the looks of ``is_look`` and at the end.
     """
     errors: list[float] = []
 
@@ -199,9 +200,10 @@ def alternate(
         return loadings
 
     loadings = step()
-    for _ in range(max_iter):
+    for sweep in range(1, max_iter + 1):
         loadings = step(update_usages(op, W, loadings))
-        if abs(errors[-2] - errors[-1]) <= tol * errors[-1]:
+        asked = is_look(sweep) or sweep == max_iter
+        if asked and abs(errors[-2] - errors[-1]) <= tol * errors[-1]:
             return Fit(W, loadings, converged=True)
     return Fit(W, loadings, converged=False)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from ._operators import MatrixOperator, sum_of_products
+from ._progress import is_look
 
 MAX_POWER_ITERATIONS = 12
 
@@ -54,7 +55,8 @@ def compress(
         basis = _orthonormal(visit.onward())
         visit.at(basis)
         previous, captured = captured, float(visit.energies()[0][:n_leading].sum())
-        if captured - previous <= tol * max(total - captured, 0.0) or rank == min(n_obs, n_vars):
+        enough = is_look(n_iter) and captured - previous <= tol * max(total - captured, 0.0)
+        if enough or rank == min(n_obs, n_vars):
             break
     longer, (energies, rotation) = visit.longer(), visit.energies()
     del visit
