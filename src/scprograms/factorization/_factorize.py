@@ -12,7 +12,7 @@ from . import _checks
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._operators import LowRankOperator, MatrixOperator, SketchOperator, squared_norm
 from ._parallel import for_blocks
-from ._progress import progress_bar
+from ._progress import is_look, progress_bar
 from ._solvers import (
     Fit,
     Loadings,
@@ -169,7 +169,8 @@ class Factorizer:
             errors.append(error_of(self.squared_norm, loadings))
             self._record("full", errors[-1])
             self.n_iter += 1
-            converged = not self.intercept or abs(errors[-2] - errors[-1]) <= self.tol * errors[-1]
+            asked = is_look(self.n_iter) or self.n_iter == self.max_iter
+            converged = not self.intercept or (asked and abs(errors[-2] - errors[-1]) <= self.tol * errors[-1])
         return Fit(W, loadings, converged=converged)
 
     def _set_norm(self, op: MatrixOperator) -> None:

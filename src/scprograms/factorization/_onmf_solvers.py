@@ -221,7 +221,7 @@ def multiply(
     """
     dtype, previous = op.dtype, np.inf
     W, Ht = W.astype(dtype), Ht.astype(dtype)
-    for _ in range(max_iter):
+    for sweep in range(1, max_iter + 1):
         W *= _root_of_ratio(op.matmul(Ht), W @ sum_of_products(Ht, Ht).astype(dtype))
         cross = op.rmatmul(W)
         Ht *= _root_of_ratio(cross, Ht @ sum_of_products(cross, Ht).astype(dtype))
@@ -229,7 +229,7 @@ def multiply(
         explained -= np.sum(sum_of_products(W, W) * sum_of_products(Ht, Ht))
         error = float(np.sqrt(max(squared_norm - explained, 0.0)))
         on_round(error)
-        if abs(previous - error) <= tol * error:
+        if (is_look(sweep) or sweep == max_iter) and abs(previous - error) <= tol * error:
             return Ht, True
         previous = error
     return Ht, False
