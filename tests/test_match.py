@@ -79,6 +79,18 @@ def test_a_program_and_its_negative_are_opposites():
     assert found.n_overlap[-1] == 0
 
 
+@pytest.mark.parametrize("noise", [0, 1e-13])
+def test_sums_that_tie_do_not_follow_the_last_bits(noise):
+    """Two doubled programs, and a negative one: several pairings have the same sum."""
+    A = loadings(4)[[0, 1, 1, 2, 3]]
+    B = A * np.array([[-1], [1], [1], [1], [1]])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = match_rows(*(M * (1 + noise * rng.normal(size=M.shape)) for M in (A, B)))
+        np.testing.assert_array_equal(found.rows_a, [1, 2, 3, 4, 0])
+        np.testing.assert_array_equal(found.rows_b, [1, 2, 3, 4, 0])
+
+
 def test_programs_without_loadings_stay_unmatched():
     A = loadings(3)
     A[1] = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -302,6 +304,51 @@ def test_the_blas_has_one_thread_meanwhile():
     assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before
     if max(before) == 1:
         pytest.skip("this machine allows the BLAS one thread anyway")
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_overlapping_contexts_leave_the_blas_as_it_was():
+    """Four threads enter one after the other and leave in the same order: none of them is the outermost."""
+    entered, may_leave, left = ([threading.Event() for _ in range(4)] for _ in range(3))
+    all_left, seen = threading.Event(), []
+
+    def work(i):
+        with threads(1), threads(1):
+            seen.append(blas_threads())
+            entered[i].set()
+            may_leave[i].wait(60)
+            seen.append(blas_threads())
+        left[i].set()
+        all_left.wait(60)  # a thread that goes on living keeps what it holds of the BLAS
+
+    before = threadpool_info()
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker, event in zip(workers, entered, strict=True):
+        worker.start()
+        event.wait(60)
+    for leave, gone in zip(may_leave, left, strict=True):
+        leave.set()
+        gone.wait(60)
+    assert threadpool_info() == before
+    all_left.set()
+    for worker in workers:
+        worker.join()
+    assert len(seen) == 8
+    assert all(set(limits) == {1} for limits in seen)
+
+
+def test_overlapping_fits_leave_the_blas_as_it_was():
+    X = planted(300, 60, 3)[0]
+    before = threadpool_info()
+    with ThreadPoolExecutor(4) as pool:
+        fits = list(pool.map(lambda _: SemiNMF(3, random_state=0).fit_transform(X), range(12)))
+        assert threadpool_info() == before
+    assert threadpool_info() == before
+    for W in fits[1:]:
+        np.testing.assert_array_equal(W, fits[0])
 
 
 @pytest.mark.parametrize(("n_jobs", "error"), [(0, ValueError), (-2, ValueError), (True, TypeError), ("2", TypeError)])

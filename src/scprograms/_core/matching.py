@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
+TIE, TIE_DIGITS = 1e-9, 9
+
 
 @dataclass(frozen=True)
 class RowMatches:
@@ -53,13 +55,17 @@ def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
 def best_pairs(similarity: NDArray) -> tuple[NDArray, NDArray]:
     """Rows and columns of the one-to-one pairs with the largest sum of similarities, the most similar pair first.
 
-    A row or column that is NaN throughout stays without a partner.
+    A row or column that is NaN throughout stays without a partner. Sums that tie to nine digits are told apart by
+    rules, not by rounding: those with the larger squares first (one perfect pair and one bad one go before two of
+    middling similarity), then those that keep the order of rows.
     """
     known = [np.flatnonzero(~np.isnan(similarity).all(axis=axis)) for axis in (1, 0)]
-    rows, columns = linear_sum_assignment(similarity[np.ix_(*known)], maximize=True)
-    rows, columns = known[0][rows], known[1][columns]
-    order = np.argsort(-similarity[rows, columns], kind="stable")
-    return rows[order], columns[order]
+    found = similarity[np.ix_(*known)]
+    place = np.linspace(0, 1, found.shape[0])[:, None] - np.linspace(0, 1, found.shape[1])
+    preferred = found + TIE * np.square(found) - 0.1 * TIE * np.square(place)
+    rows, columns = linear_sum_assignment(preferred, maximize=True)
+    order = np.argsort(-np.round(found[rows, columns], TIE_DIGITS), kind="stable")
+    return known[0][rows[order]], known[1][columns[order]]
 
 
 def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:

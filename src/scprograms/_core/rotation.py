@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from scprograms._core.progress import is_look
+
 from .sums import sum_in_order
 from .threads import map_blocks
 
@@ -25,8 +27,8 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
     rotation on, the sum of the third moments is raised instead. On real screens the programs then mean the same and
     change less between subsamples.
 
-    On more than 20,000 rows the rotation is found on a sample of as many, drawn half uniformly and half by leverage (so
-    that rows of a rare program are in it) and weighted by the inverse of the probability to be drawn.
+    On more than 20,000 rows the rotation is found on a sample of about as many, drawn half uniformly and half by
+    leverage (so that rows of a rare program are in it) and weighted by the inverse of the probability to be drawn.
 
     References
     ----------
@@ -37,10 +39,11 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
         return np.eye(k)
     weights = np.full(n, 1.0 / n)
     if n > MAX_ROWS:
-        leverage = np.einsum("ij,ij->i", U, U).astype(np.float64)
-        probability = 0.5 / n + 0.5 * leverage / leverage.sum()
-        rows = np.sort(rng.choice(n, MAX_ROWS, p=probability))
-        U, weights = U[rows], 1.0 / (n * MAX_ROWS * probability[rows])
+        # Each row by a draw of its own: the last bits of one probability cannot move the draws of all others.
+        leverage = np.einsum("ij,ij->i", U, U, dtype=np.float64)
+        probability = np.minimum(MAX_ROWS * (0.5 / n + 0.5 * leverage / leverage.sum()), 1)
+        rows = np.flatnonzero(rng.random(n) < probability)
+        U, weights = U[rows], 1.0 / (n * probability[rows])
     # In float64: in single precision the criterion stalls while the rotation still moves in its third digit, and the
     # result would depend on rounding. Entries near 1 / sqrt(n) are scaled up for the powers.
     U = U.astype(np.float64)
@@ -103,9 +106,9 @@ def _skewness_gradient_of_rows(U: NDArray, weights: NDArray, rotation: NDArray) 
 def _ascend(gradient: Callable[[NDArray], NDArray], k: int) -> NDArray:
     """Raise a criterion over rotations: R becomes the orthogonal factor of its gradient, repeatedly."""
     rotation, best = np.eye(k), 0.0
-    for _ in range(MAX_ITER):
+    for iteration in range(1, MAX_ITER + 1):
         left, values, right = np.linalg.svd(gradient(rotation))
-        if values.sum() <= best * (1 + TOL):
+        if is_look(iteration) and values.sum() <= best * (1 + TOL):
             break
         rotation, best = left @ right, float(values.sum())
     return rotation

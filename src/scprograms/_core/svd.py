@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from scprograms._core.progress import is_look
+
 from .operators.protocol import MatrixOperator
 from .sums import sum_of_products
 
@@ -55,7 +57,8 @@ def compress(
         basis = _orthonormal(visit.onward())
         visit.at(basis)
         previous, captured = captured, float(visit.energies()[0][:n_leading].sum())
-        if captured - previous <= tol * max(total - captured, 0.0) or rank == min(n_obs, n_vars):
+        enough = is_look(n_iter) and captured - previous <= tol * max(total - captured, 0.0)
+        if enough or rank == min(n_obs, n_vars):
             break
     longer, (energies, rotation) = visit.longer(), visit.energies()
     del visit

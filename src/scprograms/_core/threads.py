@@ -7,6 +7,7 @@ they are called from a thread pool and hang after a fork, and both happen under 
 from __future__ import annotations
 
 import numbers
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numba
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 
@@ -47,14 +48,59 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     return allowed if n_jobs == -1 else int(n_jobs)
 
 
+class _BlasLimit:
+    """The limit of the process's BLAS: set by the first fit that enters, lifted by the last that leaves."""
+
+    def __init__(self) -> None:
+        self._lock, self._n_inside = threading.Lock(), 0
+        self._changed: list[tuple[Any, int]] = []
+
+    @contextmanager
+    def __call__(self, libraries: list[Any]) -> Iterator[None]:
+        """Hold the limit within this context, however many contexts of other threads overlap with it."""
+        with self._lock:
+            self._n_inside += 1
+            if self._n_inside == 1:
+                before = [library.num_threads for library in libraries]
+                for library in libraries:
+                    library.set_num_threads(1)
+                # Another thread that holds a limit of threadpoolctl keeps it: what was not changed is not put back.
+                self._changed = [(lib, n) for lib, n in zip(libraries, before, strict=True) if lib.num_threads != n]
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_inside -= 1
+                if self._n_inside == 0:
+                    self._put_back()
+
+    def _put_back(self) -> None:
+        for library, n in self._changed:
+            # Since threadpoolctl 3.8 a thread must let go before another one's call does anything.
+            let_go = getattr(library, "clear_controlling_thread", lambda **_: None)
+            let_go(force=True)
+            library.set_num_threads(n)
+            let_go(force=True)
+        self._changed = []
+
+
+_one_blas_thread = _BlasLimit()
+
+
 @contextmanager
 def threads(n_jobs: int | None) -> Iterator[int]:
     """Run blocks of rows on at most ``n_jobs`` threads within this context.
 
-    The BLAS gets one thread: its own would split sums differently for each number of threads, and spin while they wait.
+    The BLAS and OpenMP get one thread: their own would split sums differently for each number of threads, and spin
+    while they wait. The limit of the BLAS is the whole process's, and ends with the last context that is open anywhere.
     """
     n_threads = resolve_n_jobs(n_jobs)
-    with ThreadPoolExecutor(n_threads) as pool, threadpool_limits(limits=1):  # threads start with the first block
+    libraries = ThreadpoolController()
+    with (
+        ThreadPoolExecutor(n_threads) as pool,  # threads start with the first block
+        _one_blas_thread(libraries.select(user_api="blas").lib_controllers),
+        libraries.select(user_api="openmp").limit(limits=1),  # of this Python thread alone
+    ):
         token = _pool.set((pool, n_threads))
         try:
             yield n_threads

@@ -80,7 +80,8 @@ def semi_nmf(
     max_iter
         Largest number of sweeps.
     tol
-        Sweeps end once one changes the error by less than this share of it.
+        Sweeps end once one changes the error by less than this share of it; asked after 1, 2, 3, 4, 6, 8, 12, 16, 24,
+        ... of them, so that rounding does not decide on one more.
     key_added
         Name of the slots below.
     random_state

@@ -14,6 +14,9 @@ from scprograms._core.threads import ROWS_PER_BLOCK, for_blocks, map_blocks
 
 from .protocol import TwoProducts
 
+EXACT_COLUMNS = 512
+"""Of so few columns, products with the transpose are taken in float64 throughout."""
+
 
 def in_memory(X: Any) -> DenseOperator | CompressedOperator:
     """Wrap an array or sparse matrix; float32 and float64 stay, float16 becomes float32 and all else float64."""
@@ -54,9 +57,14 @@ class DenseOperator(TwoProducts):
         return out
 
     def rmatmul(self, A: NDArray) -> NDArray:
+        dtype = np.dtype(float) if self.shape[1] <= EXACT_COLUMNS else self.dtype
         A = np.asarray(A, dtype=self.dtype)
-        blocks = map_blocks(lambda start, stop: self._block(start, stop).T @ A[start:stop], self.shape[0])
-        return sum_in_order(blocks, np.zeros((self.shape[1], A.shape[1]))).astype(self.dtype)
+
+        def block(start: int, stop: int) -> NDArray:
+            return self._block(start, stop).astype(dtype, copy=False).T @ A[start:stop].astype(dtype, copy=False)
+
+        product = sum_in_order(map_blocks(block, self.shape[0]), np.zeros((self.shape[1], A.shape[1])))
+        return product.astype(self.dtype, copy=False)
 
     def column_sums(self) -> NDArray:
         blocks = map_blocks(lambda start, stop: self._block(start, stop).sum(axis=0, dtype=np.float64), self.shape[0])
@@ -68,6 +76,13 @@ class DenseOperator(TwoProducts):
             return np.einsum("ij,ij->j", deviations, deviations)
 
         return sum_in_order(map_blocks(block, self.shape[0]), np.zeros(self.shape[1]))
+
+
+class SketchOperator(DenseOperator):
+    """A sketch, whose columns are so few that products with its transpose are taken, and stay, in float64."""
+
+    def rmatmul(self, A: NDArray) -> NDArray:
+        return sum_of_products(self._X, A)
 
 
 class CompressedOperator(TwoProducts):

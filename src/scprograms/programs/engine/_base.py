@@ -21,6 +21,7 @@ from scprograms._core.threads import threads
 from ._solvers import Loadings, solve_usages
 
 RESIDUAL_ROWS = 1024
+TIE = 1e-3
 NO_SIGNAL = "X has no signal: all of its values are zero."
 
 
@@ -28,6 +29,20 @@ def column_variances(W: NDArray) -> NDArray:
     """Return the variance of each column in float64, without a copy of W in that precision."""
     squares = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
     return np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0)
+
+
+def order_of_programs(variance: NDArray, H: NDArray) -> NDArray:
+    """Return the order of programs by falling variance, and of those that tie in it by where along the genes H lies.
+
+    Sorted variances that differ by less than a thousandth are a tie, and so are all that hang together by such steps.
+    What decides it is the mean position of the genes, weighted by their squared loadings.
+    """
+    order = np.argsort(-variance, kind="stable")
+    ranked = variance[order]
+    ties = np.concatenate([[0], np.cumsum(ranked[1:] < (1 - TIE) * ranked[:-1])])
+    squares = np.square(H[order].astype(np.float64))
+    position = squares @ np.arange(H.shape[1]) / np.maximum(squares.sum(axis=1), np.finfo(float).tiny)
+    return order[np.lexsort((position, ties))]
 
 
 class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

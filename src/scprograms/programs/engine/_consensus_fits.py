@@ -15,10 +15,10 @@ from scprograms._core.operators.prepare import expect, prepare
 from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.threads import threads
 
-from ._base import ProgramEstimator
+from ._base import ProgramEstimator, order_of_programs
 from ._factorize import Factorizer, sketch_rank
 from ._nmf import NMF
-from ._nmf_solvers import alternate_non_negative, non_negative_start
+from ._nmf_solvers import ROUGH_TOL, alternate_non_negative, non_negative_start
 from ._onmf import OrthogonalNMF
 from ._semi_nmf import SemiNMF
 from ._solvers import fit_loadings
@@ -72,7 +72,7 @@ def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> NDArray:
             H,
             squared_norm=run.squared_norm,
             max_iter=run.max_iter,
-            tol=run.tol,
+            tol=ROUGH_TOL,
             on_sweep=lambda _: None,
         )
     return H
@@ -98,7 +98,7 @@ def refit(
             return nmf, nmf.fit_transform(X, H=H)
         model = SemiNMF(len(H), random_state=random_state, n_jobs=n_jobs)
         W = model.fit_transform(X, H=H)
-    order = np.argsort(-model.variance_explained_, kind="stable")
+    order = order_of_programs(model.variance_explained_, model.components_)
     model.components_, model.variance_explained_ = model.components_[order], model.variance_explained_[order]
     return model, np.ascontiguousarray(W[:, order])
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scprograms._core import checks
-from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
+from scprograms._core.operators.in_memory import LowRankOperator, SketchOperator
 from scprograms._core.operators.protocol import MatrixOperator
-from scprograms._core.progress import progress_bar
+from scprograms._core.progress import is_look, progress_bar
 from scprograms._core.sums import squared_norm
 from scprograms._core.svd import Compression, compress
 from scprograms._core.threads import for_blocks
@@ -36,7 +36,7 @@ from ._starts import starting_usages
 
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200
-NMF_START_TOL = 1e-6
+NMF_START_TOL = 2e-3
 NMF_START_ROWS = 4096  # so many cells say which programs there are; the others only need their usages
 NMF_USAGE_SWEEPS = 10
 POLISH_SWEEPS = 1
@@ -90,7 +90,7 @@ class Factorizer:
     def descend(self, op: MatrixOperator, bar: Any = None) -> Fit:
         """Sketch, start and sweep: the final loadings, and usages that are one sweep behind them."""
         compression, W = self.start(op)
-        compressed = DenseOperator(compression.Y)
+        compressed = SketchOperator(compression.Y)
         converged = self._sweep("compressed", compressed, W, self.max_iter, self.tol, bar).converged
         del compression, compressed  # as large as W and more, and done with
         return Fit(W, self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings, converged)
@@ -172,7 +172,8 @@ class Factorizer:
             errors.append(error_of(self.squared_norm, loadings))
             self._record("full", errors[-1])
             self.n_iter += 1
-            converged = not self.intercept or abs(errors[-2] - errors[-1]) <= self.tol * errors[-1]
+            asked = is_look(self.n_iter) or self.n_iter == self.max_iter
+            converged = not self.intercept or (asked and abs(errors[-2] - errors[-1]) <= self.tol * errors[-1])
         return Fit(W, loadings, converged=converged)
 
     def _set_norm(self, op: MatrixOperator) -> None:

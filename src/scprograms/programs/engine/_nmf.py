@@ -22,7 +22,7 @@ from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import resolve_n_jobs, threads
 
-from ._base import ProgramEstimator, column_variances
+from ._base import ProgramEstimator, column_variances, order_of_programs
 from ._factorize import Factorizer, sketch_rank
 from ._nmf_solvers import alternate_non_negative, alternate_projected_gradient, non_negative_start, solve_loadings
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
@@ -30,7 +30,7 @@ from ._starts import STARTS
 
 SOLVERS = ("hals", "cd", "mu", "lsnmf")
 LOSSES = ("frobenius", "kullback-leibler")
-DEFAULT_TOL = {"hals": 3e-7, "cd": 1e-4, "mu": 1e-4, "lsnmf": 1e-4}
+DEFAULT_TOL = {"hals": 1e-3, "cd": 1e-4, "mu": 1e-4, "lsnmf": 1e-4}
 FLOOR = 0.01
 
 
@@ -55,9 +55,9 @@ class NMF(ProgramEstimator):
     max_iter
         Largest number of sweeps, over the compressed matrix and then over the matrix itself.
     tol
-        When to stop. ``"hals"``: a sweep changes the error by less than this share of it (default 3e-7); ``"cd"`` and
-        ``"mu"``: as in scikit-learn (1e-4); ``"lsnmf"``: the projected gradient falls below this share of the first
-        one (1e-4).
+        When to stop. ``"hals"``: a sweep changes the loadings (as rows of unit norm, in the Frobenius norm) and the
+        error by less than this share of them (default 1e-3); asked as in ``SemiNMF``. ``"cd"`` and ``"mu"``: as in
+        scikit-learn (1e-4); ``"lsnmf"``: the projected gradient falls below this share of the first one (1e-4).
     random_state
         Seed of the sketch and of random starts.
     n_jobs
@@ -301,7 +301,7 @@ class NMF(ProgramEstimator):
 
         usages = self.transform(X)
         variance = column_variances(usages)
-        order = np.argsort(-variance, kind="stable")
+        order = order_of_programs(variance, self.components_)
         usages, self.components_ = np.ascontiguousarray(usages[:, order]), self.components_[order]
         spread = float(op.squared_deviations(op.column_sums() / n_obs).sum()) / n_obs
         self.variance_explained_ = variance[order] / (spread if spread > 0 else 1.0)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scprograms._core.kernels import hals_rows
-from scprograms._core.operators.in_memory import DenseOperator
+from scprograms._core.operators.in_memory import SketchOperator
 from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.progress import is_look
 from scprograms._core.sums import sum_of_products
 from scprograms._core.svd import Compression
 from scprograms._core.threads import for_blocks
@@ -21,6 +22,7 @@ START_SWEEPS = 5
 INNER_SWEEPS = 3
 REVIVED_ROWS = 32
 N_PROBES = 8
+ROUGH_TOL = 1e-2  # for fits that only have to say which programs there are
 
 SUFFICIENT_DECREASE = 0.01
 LENGTH_FACTOR = 0.1
@@ -38,7 +40,7 @@ def squared_error(squared_norm: float, cross: NDArray, gram: NDArray, Ht: NDArra
 def non_negative_start(compression: Compression, W: NDArray, squared_norm: float) -> NDArray:
     """Improve W by a few sweeps of semi-NMF on the compressed matrix, in place; return its loadings, clipped at 0."""
     fit = alternate(
-        DenseOperator(compression.Y),
+        SketchOperator(compression.Y),
         W,
         partial(update_by_hals, penalty=0.0),
         squared_norm=squared_norm,
@@ -73,15 +75,18 @@ def alternate_non_negative(
     """Alternate HALS sweeps over W, in place, and over H; return H and whether ``tol`` was reached.
 
     A product with X costs more than a sweep over either factor, so each product serves a few sweeps [1]_. Ends once
-    both sweeps change the error by less than ``tol`` of it, or the error is nothing but rounding.
+    they change the loadings and the error by less than ``tol`` of them, or the error is nothing but rounding; asked at
+    the looks of ``is_look`` and at the end. The loadings are what decides: their change is far above their rounding
+    where that of the error no longer is.
 
     References
     ----------
     .. [1] Gillis & Glineur (2012), Neural Computation 24:1085, https://doi.org/10.1162/NECO_a_00256
     """
     Ht = np.ascontiguousarray(H.T, dtype=W.dtype)
-    previous, rounding = np.inf, float(np.sqrt(np.finfo(W.dtype).eps * squared_norm))
-    for _ in range(max_iter):
+    previous, rounding = np.inf, float(np.sqrt(4 * np.finfo(W.dtype).eps * squared_norm))
+    for sweep in range(1, max_iter + 1):
+        before = Ht.copy()
         sweeps = UsageSweeps(sum_of_products(Ht, Ht), np.zeros(Ht.shape[1]), W.dtype, n_sweeps=INNER_SWEEPS)
         cross = op.through(Ht, W, sweeps)
         if _revive(op, W, Ht):
@@ -90,16 +95,28 @@ def alternate_non_negative(
         _descend(Ht, cross, gram)
         error = float(np.sqrt(squared_error(squared_norm, cross, gram, Ht)))
         on_sweep(error)
-        if abs(previous - error) <= tol * error or (error <= rounding and tol > 0):
-            return Ht.T, True
+        if tol > 0 and (is_look(sweep) or sweep == max_iter):
+            settled = abs(previous - error) <= tol * error and change_of_columns(before, Ht) <= tol
+            if settled or error <= rounding:
+                return Ht.T, True
         previous = error
     return Ht.T, False
+
+
+def change_of_columns(before: NDArray, after: NDArray) -> float:
+    """Return the Frobenius norm of the change of columns that are brought to unit norm, over the norm of all."""
+    units = []
+    for columns in (before.astype(np.float64), after.astype(np.float64)):
+        norms = np.linalg.norm(columns, axis=0)
+        units.append(columns / np.where(norms > 0, norms, 1))
+    return float(np.linalg.norm(units[1] - units[0]) / max(np.linalg.norm(units[1]), np.finfo(float).tiny))
 
 
 def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = INNER_SWEEPS, tol: float = 0.0) -> None:
     """Coordinate descent on ``1/2 w G w' - w c`` over non-negative rows w, in place."""
     dtype = rows.dtype
     G, offset = gram.astype(dtype), np.zeros(rows.shape[1], dtype=dtype)
+    cross = cross.astype(dtype, copy=False)
     for_blocks(
         lambda start, stop: hals_rows(rows, cross, G, offset, n_sweeps, dtype.type(tol), start, stop),
         rows.shape[0],

@@ -19,7 +19,7 @@ from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import resolve_n_jobs, threads
 
-from ._base import ProgramEstimator, column_variances
+from ._base import ProgramEstimator, column_variances, order_of_programs
 from ._factorize import Factorizer, sketch_rank
 from ._onmf_solvers import (
     deal_compressed,
@@ -307,7 +307,7 @@ class OrthogonalNMF(ProgramEstimator):
         self.components_ = np.ascontiguousarray(Ht.T).astype(op.dtype)
         usages = self._usages(op)
         variance = column_variances(usages)
-        order = np.argsort(-variance, kind="stable")
+        order = order_of_programs(variance, self.components_)
         usages, self.components_ = np.ascontiguousarray(usages[:, order]), self.components_[order]
         self.labels_ = np.where(self.components_.any(axis=0), self.components_.argmax(axis=0), -1)
         spread = float(op.squared_deviations(op.column_sums() / n_obs).sum()) / n_obs

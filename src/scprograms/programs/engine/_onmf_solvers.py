@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.progress import is_look
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_of_products
 from scprograms._core.svd import Compression
+
+from ._starts import signs_of
 
 FLOOR = 0.01
 INNER_STEPS = 3
@@ -29,8 +32,8 @@ def rotated_loadings(compression: Compression, k: int, *, rng: np.random.Generat
     """Return the leading right singular vectors in simple structure, clipped at 0 on their lighter side: n_vars x k."""
     V = compression.V[:, :k].astype(np.float64)
     V = V @ simple_structure(V, rng=rng)
-    heavier = np.square(np.maximum(V, 0)).sum(axis=0) >= np.square(np.minimum(V, 0)).sum(axis=0)
-    return np.maximum(np.where(heavier, V, -V), 0)
+    squares = np.square(V)
+    return np.maximum(V * signs_of((np.sign(V) * squares).sum(axis=0), squares.sum(axis=0), V), 0)
 
 
 def random_genes(compression: Compression, k: int, *, rng: np.random.Generator) -> NDArray:
@@ -101,14 +104,14 @@ def deal_compressed(
     genes = compression.V.astype(np.float64) * compression.singular_values
     squares = np.square(genes).sum(axis=1)
     k, previous = Ht.shape[1], np.inf
-    for _ in range(max_iter):
+    for sweep in range(1, max_iter + 1):
         for _ in range(INNER_STEPS):  # towards the leading singular vector of each block
             Ht = np.maximum(genes @ (genes.T @ Ht), 0) * (Ht > 0)
             Ht = unit_columns(Ht)
         Ht = unit_loadings(*dealt_out(genes @ unit_columns(genes.T @ Ht), squares), k)
         error = error_of_usages(squared_norm, genes.T @ Ht)
         on_round(error)
-        if previous - error <= tol * error:
+        if is_look(sweep) and previous - error <= tol * error:
             break
         previous = error
     return Ht
@@ -220,7 +223,7 @@ def multiply(
     """
     dtype, previous = op.dtype, np.inf
     W, Ht = W.astype(dtype), Ht.astype(dtype)
-    for _ in range(max_iter):
+    for sweep in range(1, max_iter + 1):
         W *= _root_of_ratio(op.matmul(Ht), W @ sum_of_products(Ht, Ht).astype(dtype))
         cross = op.rmatmul(W)
         Ht *= _root_of_ratio(cross, Ht @ sum_of_products(cross, Ht).astype(dtype))
@@ -228,7 +231,7 @@ def multiply(
         explained -= np.sum(sum_of_products(W, W) * sum_of_products(Ht, Ht))
         error = float(np.sqrt(max(squared_norm - explained, 0.0)))
         on_round(error)
-        if abs(previous - error) <= tol * error:
+        if (is_look(sweep) or sweep == max_iter) and abs(previous - error) <= tol * error:
             return Ht, True
         previous = error
     return Ht, False

@@ -14,7 +14,7 @@ from scprograms._core import checks
 from scprograms._core.matrix import Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
-from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
+from scprograms._core.operators.in_memory import LowRankOperator, SketchOperator
 from scprograms._core.operators.prepare import expect, log_readings, negatives, prepare, wants_intercept
 from scprograms._core.operators.protocol import MatrixOperator, is_dask
 from scprograms._core.progress import progress_bar
@@ -24,7 +24,7 @@ from scprograms._core.threads import threads
 
 from ._factorize import SKETCH_TOL, sketch_rank
 from ._masked import draw_folds, held_out_errors
-from ._nmf_solvers import alternate_non_negative, non_negative_start
+from ._nmf_solvers import ROUGH_TOL, alternate_non_negative, non_negative_start
 from ._onmf_solvers import deal_from_rotation, error_of_usages
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
 from ._starts import starting_usages
@@ -208,11 +208,12 @@ def _fit(
         Ht = deal_from_rotation(compression, k, squared_norm=total, rng=rng, on_round=errors.append)
         return Ht.T, errors[-1]
     W = starting_usages("varimax", compression, k, intercept=intercept, rng=rng)
-    common = {"squared_norm": total, "max_iter": MAX_SWEEPS, "tol": TOL, "on_sweep": errors.append}
-    Y = DenseOperator(compression.Y)
+    common = {"squared_norm": total, "max_iter": MAX_SWEEPS, "on_sweep": errors.append}
+    Y = SketchOperator(compression.Y)
     if method == "nmf":
         H = non_negative_start(compression, W, total)
-        H, _ = alternate_non_negative(LowRankOperator(compression.Y, compression.V), W, H, **common)  # type: ignore[arg-type]
+        low_rank = LowRankOperator(compression.Y, compression.V)
+        H, _ = alternate_non_negative(low_rank, W, H, tol=ROUGH_TOL, **common)  # type: ignore[arg-type]
         norms = np.linalg.norm(H, axis=1, keepdims=True)
         return H / np.where(norms > 0, norms, 1), errors[-1]
     penalty = 0.0
@@ -222,7 +223,7 @@ def _fit(
         penalty = penalty or L1 * root_mean_square(W)
         return update_by_hals(op, W, loadings, penalty=penalty)
 
-    fit = alternate(Y, W, update, intercept=intercept, **common)  # type: ignore[arg-type]
+    fit = alternate(Y, W, update, intercept=intercept, tol=TOL, **common)  # type: ignore[arg-type]
     return fit.loadings.H @ compression.V.T, errors[-1]
 
 

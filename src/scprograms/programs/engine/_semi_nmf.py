@@ -16,7 +16,7 @@ from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.prepare import Prepared, expect, log_readings, moments, prepare, wants_intercept
 from scprograms._core.threads import resolve_n_jobs, threads
 
-from ._base import ProgramEstimator, column_variances
+from ._base import ProgramEstimator, column_variances, order_of_programs
 from ._factorize import Factorizer, sketch_rank
 from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
@@ -57,7 +57,8 @@ class SemiNMF(ProgramEstimator):
     max_iter
         Largest number of sweeps on the compressed matrix; a final one on the matrix itself follows.
     tol
-        The sweeps end once one of them changes the error by less than this share of it.
+        The sweeps end once one of them changes the error by less than this share of it. It is asked after 1, 2, 3, 4,
+        6, 8, 12, 16, 24, ... sweeps and after the last, so that rounding does not decide on one sweep more.
     random_state
         Seed of the sketch and of random starts: an int, a Generator, a RandomState or None.
     n_jobs
@@ -266,7 +267,7 @@ class SemiNMF(ProgramEstimator):
         W, H, op = fit.W, fit.loadings.H, prepared.op
         variance = column_variances(W) * np.square(H).sum(axis=1)
         spread = float(op.squared_deviations(op.column_sums() / op.shape[0]).sum()) / op.shape[0]
-        order = np.argsort(-variance, kind="stable") if ordered else np.arange(len(variance))
+        order = order_of_programs(variance, H) if ordered else np.arange(len(variance))
         self.n_components_ = self.n_components
         self.intercept_ = run.intercept
         self.components_ = H[order].astype(W.dtype)

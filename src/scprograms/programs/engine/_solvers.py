@@ -17,6 +17,7 @@ from scipy import linalg
 from scprograms._core.kernels import hals_rows
 from scprograms._core.nnls import finish_rows
 from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.progress import is_look
 from scprograms._core.sums import sum_of_products
 from scprograms._core.threads import for_blocks
 
@@ -188,7 +189,7 @@ def alternate(
 ) -> Fit:
     """Alternate sweeps over W, which is overwritten, with least squares for H.
 
-    Ends once a sweep changes the error by less than ``tol`` of it.
+    Ends once a sweep changes the error by less than ``tol`` of it; asked at the looks of ``is_look`` and at the end.
     """
     errors: list[float] = []
 
@@ -200,9 +201,10 @@ def alternate(
         return loadings
 
     loadings = step()
-    for _ in range(max_iter):
+    for sweep in range(1, max_iter + 1):
         loadings = step(update_usages(op, W, loadings))
-        if abs(errors[-2] - errors[-1]) <= tol * errors[-1]:
+        asked = is_look(sweep) or sweep == max_iter
+        if asked and abs(errors[-2] - errors[-1]) <= tol * errors[-1]:
             return Fit(W, loadings, converged=True)
     return Fit(W, loadings, converged=False)
 

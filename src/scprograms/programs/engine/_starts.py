@@ -12,6 +12,7 @@ from scprograms._core.threads import map_blocks
 
 STARTS = ("varimax", "svd", "kmeans", "nndsvd", "random")
 INTERCEPT_QUANTILE = 0.1
+SIDE_TIE = 1e-3
 
 
 def starting_usages(
@@ -49,15 +50,27 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
 
     # A usage is the heavier side of its axis: by squares about zero or, of centred scores, by the longer tail.
     power = 3 if intercept else 2
-    sides = sum_in_order(
-        map_blocks(lambda a, b: (np.sign(scores[a:b]) * np.abs(scores[a:b]) ** power).sum(axis=0), len(scores)),
-        np.zeros(k),
-    )
-    scores *= np.where(sides < 0, -1, 1).astype(scores.dtype)
+
+    def sides(a: int, b: int) -> NDArray:
+        powers = np.abs(scores[a:b].astype(np.float64)) ** power
+        return np.array([(np.sign(scores[a:b]) * powers).sum(axis=0), powers.sum(axis=0)])
+
+    heavier, total = sum_in_order(map_blocks(sides, len(scores)), np.zeros((2, k)))
+    scores *= signs_of(heavier, total, scores).astype(scores.dtype)
     if intercept:
         # The cells that do not use a program are the bulk below its tail: their level is zero usage.
         scores -= np.array([np.quantile(score, INTERCEPT_QUANTILE) for score in scores.T], dtype=scores.dtype)
     return np.maximum(scores, 0, out=scores)
+
+
+def signs_of(heavier: NDArray, total: NDArray, scores: NDArray) -> NDArray:
+    """Return the sign of what each column has more of on the positive side, of the ``total`` on both.
+
+    Less than a thousandth of it more is a tie: then the first row positive that is at least 0.99 of the largest.
+    """
+    sizes = np.abs(scores)
+    first = scores[(sizes >= 0.99 * sizes.max(axis=0)).argmax(axis=0), np.arange(scores.shape[1])]
+    return np.where(np.where(np.abs(heavier) < SIDE_TIE * total, first, heavier) < 0, -1, 1)
 
 
 def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
