@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
+from scprograms._core.matrix import Array
 
-def cluster_rows(values: NDArray, method: str, metric: str) -> NDArray | None:
+
+def cluster_rows(values: Array, method: str, metric: str) -> Array | None:
     """Linkage of the rows, as :func:`scipy.cluster.hierarchy.linkage` has it; None for fewer than two.
 
     Missing values count as 0. By a metric of directions, a row of zeros is as far from all others as one at a right

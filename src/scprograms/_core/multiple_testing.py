@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from scprograms._core.matrix import Array
 
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+
+def benjamini_hochberg(p: Array) -> Array:
     """Adjust p-values by Benjamini and Hochberg; NaN marks a test that was not made.
 
     Parameters

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .matrix import Matrix
+from .matrix import Array, Matrix
 
 
 class ProgramsWarning(UserWarning):
@@ -91,7 +91,7 @@ def check_has_key(mapping: Mapping[str, Any], key: object, *, where: str, hint: 
         raise KeyError(" ".join([f"{key!r} is not in {where}. There: {listing(mapping)}.", *hints]))
 
 
-def check_mask(mask: np.ndarray, where: str, n: int, what: str) -> np.ndarray:
+def check_mask(mask: Array, where: str, n: int, what: str) -> Array:
     """Return a boolean mask of ``n`` things that selects at least one."""
     if mask.dtype == object and all(isinstance(value, bool | np.bool_) for value in mask.ravel()):
         mask = mask.astype(bool)
@@ -139,7 +139,7 @@ def warn_about_counts(matrix: Matrix, where: str) -> None:
         )
 
 
-def empty_rows(matrix: Matrix) -> np.ndarray:
+def empty_rows(matrix: Matrix) -> Array:
     """Return the mask of the rows that are zero throughout."""
     if sparse.issparse(matrix):
         # Not abs(matrix): scipy would merge duplicate entries in place first.

@@ -14,10 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.checks import logger
+from scprograms._core.matrix import Array
 from scprograms._core.svd import starting_basis
 
 from .dask_tasks import (
@@ -86,10 +86,10 @@ class DaskOperator:
         self.dtype = seen.dtype if seen.dtype in (np.float32, np.float64) else np.dtype(float)
         self._sparse, self._density = seen.is_sparse, seen.share
         self._sketch_rank = 0
-        self._basis: NDArray | None = None
-        self._kept_rows: tuple[NDArray, DaskOperator] | None = None
+        self._basis: Array | None = None
+        self._kept_rows: tuple[Array, DaskOperator] | None = None
         self._first: Statistics | None = None
-        self._first_product: NDArray | None = None
+        self._first_product: Array | None = None
 
     @property
     def n_passes(self) -> int:
@@ -105,7 +105,7 @@ class DaskOperator:
         sketch_rank: int = 0,
         rng: np.random.Generator | None = None,
         unscaled: bool = True,
-        rows: NDArray | None = None,
+        rows: Array | None = None,
     ) -> None:
         """Say what will be asked for, so that the first reading finds it as well.
 
@@ -120,7 +120,7 @@ class DaskOperator:
         if rows is not None:
             self._kept_rows = rows, self.rows(rows)
 
-    def rows(self, rows: NDArray) -> DaskOperator:
+    def rows(self, rows: Array) -> DaskOperator:
         """Return some rows, in ascending order, as an operator; chunks without any are not loaded."""
         if self._kept_rows is not None and np.array_equal(rows, self._kept_rows[0]):
             return self._kept_rows[1]
@@ -134,26 +134,26 @@ class DaskOperator:
         part.shape = (len(rows), self.shape[1])
         return part
 
-    def take(self, rows: NDArray) -> Any:
+    def take(self, rows: Array) -> Any:
         """Return some rows, in ascending order, as a matrix in memory."""
         parts = self.rows(rows)._read(Rows(), put_together=False)
         return sparse.vstack(parts, format="csr") if any(map(sparse.issparse, parts)) else np.concatenate(parts)
 
     # --- products ------------------------------------------------------------------------------------------------
 
-    def matmul(self, B: NDArray) -> NDArray:
+    def matmul(self, B: Array) -> Array:
         B = np.ascontiguousarray(B, dtype=self.dtype)
         out = np.empty((self.shape[0], B.shape[1]), dtype=self.dtype)
         self._read(Product(B), out=out)
         return out
 
-    def rmatmul(self, A: NDArray) -> NDArray:
+    def rmatmul(self, A: Array) -> Array:
         product = self._read(TransposedProduct(), W=np.asarray(A, dtype=self.dtype))
         if not np.isfinite(product).all():
             self.first()  # where values are not finite, it says in which chunk
         return product.astype(self.dtype)
 
-    def cross(self, B: NDArray) -> tuple[NDArray, Callable[[], NDArray]]:
+    def cross(self, B: Array) -> tuple[Array, Callable[[], Array]]:
         B = np.ascontiguousarray(B, dtype=self.dtype)
         if self._basis is not None and np.array_equal(B, self._basis):
             first, out = self.first(), self._first_product
@@ -164,7 +164,7 @@ class DaskOperator:
             product = self._read(Cross(B), out=out)
         return out, lambda: product.astype(self.dtype)  # type: ignore[return-value]
 
-    def through(self, B: NDArray, W: NDArray, update: RowUpdate) -> NDArray:
+    def through(self, B: Array, W: Array, update: RowUpdate) -> Array:
         B = np.ascontiguousarray(B, dtype=self.dtype)
         return self._read(Through(B, update), W=W, out=W).astype(self.dtype)
 
@@ -192,15 +192,15 @@ class DaskOperator:
             self._kept_rows[1]._first = replace(found, moments=found.of_rows, gram=None, product=None)
         return found
 
-    def column_sums(self) -> NDArray:
+    def column_sums(self) -> Array:
         moments = self.first().moments
         return moments.mean * moments.n
 
-    def squared_deviations(self, center: NDArray) -> NDArray:
+    def squared_deviations(self, center: Array) -> Array:
         moments: Moments = self.first().moments
         return moments.deviations + moments.n * np.square(moments.mean - center)
 
-    def gram(self) -> NDArray | None:
+    def gram(self) -> Array | None:
         return self.first().gram
 
     def _gram_is_cheaper(self) -> bool:
@@ -213,9 +213,7 @@ class DaskOperator:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def _read(
-        self, task: Task, *, W: NDArray | None = None, out: NDArray | None = None, put_together: bool = True
-    ) -> Any:
+    def _read(self, task: Task, *, W: Array | None = None, out: Array | None = None, put_together: bool = True) -> Any:
         """Run a task on all chunks, each with its rows of W; fill ``out``, and return what is reduced.
 
         What is not to be put together comes back as a list.
@@ -289,8 +287,8 @@ def _run(
     n_vars: int,
     chunk: Chunk,
     blocks: list[Any],
-    W: NDArray | None,
-    out: NDArray | None,
+    W: Array | None,
+    out: Array | None,
 ) -> tuple[Any, Any]:
     rows, reduced = run_task(task, dtype, n_vars, chunk, blocks, W)
     if out is not None:

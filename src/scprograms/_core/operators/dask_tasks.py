@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.kernels import add_gram
+from scprograms._core.matrix import Array
 
 from .in_memory import CompressedOperator, DenseOperator, in_memory
 from .protocol import RowUpdate
@@ -33,7 +33,7 @@ class Chunk(NamedTuple):
     number: int
     start: int
     stop: int
-    rows: NDArray | None = None
+    rows: Array | None = None
 
     def __str__(self) -> str:
         return f"chunk {self.number} (rows {self.start} to {self.stop - 1})"
@@ -43,7 +43,7 @@ Task = Callable[[DenseOperator | CompressedOperator, Chunk, Any], tuple[Any, Any
 """From a chunk and its rows of W to rows of a result, and what is reduced over the chunks."""
 
 
-def run_task(task: Task, dtype: np.dtype, n_vars: int, chunk: Chunk, blocks: list[Any], W: NDArray | None) -> Any:
+def run_task(task: Task, dtype: np.dtype, n_vars: int, chunk: Chunk, blocks: list[Any], W: Array | None) -> Any:
     """Run a task on a chunk; what goes wrong is told with the chunk's name."""
     try:
         return task(_operator(blocks, dtype, n_vars, chunk), chunk, W)
@@ -72,8 +72,8 @@ class Moments:
     """Number of rows, and mean and sum of squared deviations from it of each column."""
 
     n: int
-    mean: NDArray
-    deviations: NDArray
+    mean: Array
+    deviations: Array
 
     @classmethod
     def of(cls, op: DenseOperator | CompressedOperator) -> Moments:
@@ -121,8 +121,8 @@ class Statistics:
     """Rows without any value but 0."""
     not_finite: list[NotFinite]
     of_rows: Moments | None = None
-    gram: NDArray | None = None
-    product: NDArray | None = None
+    gram: Array | None = None
+    product: Array | None = None
     """``X' (X B)`` for the first basis B."""
 
     def plus(self, other: Statistics) -> Statistics:
@@ -148,12 +148,12 @@ def _either(a: Any, b: Any, both: Callable[[Any, Any], Any]) -> Any:
 class FirstReading:
     """Statistics of a chunk; with a basis B also ``X B`` and ``X' (X B)``, or else ``X' X`` where asked."""
 
-    basis: NDArray | None = None
+    basis: Array | None = None
     with_gram: bool = False
 
     def __call__(
-        self, op: DenseOperator | CompressedOperator, chunk: Chunk, among: NDArray | None
-    ) -> tuple[NDArray | None, Statistics]:
+        self, op: DenseOperator | CompressedOperator, chunk: Chunk, among: Array | None
+    ) -> tuple[Array | None, Statistics]:
         """``among`` is a mask of rows whose moments are wanted on their own."""
         values, n_empty = values_of(op)
         not_finite, (n, n_vars) = _not_finite(op, values, chunk), op.shape
@@ -177,7 +177,7 @@ class FirstReading:
         return product, replace(found, product=op.rmatmul(product).astype(np.float64))
 
 
-def values_of(op: DenseOperator | CompressedOperator) -> tuple[NDArray, int]:
+def values_of(op: DenseOperator | CompressedOperator) -> tuple[Array, int]:
     """Return the (stored) values of a chunk, and how many of its rows have none but 0."""
     X = op.matrix()
     if not sparse.issparse(X):
@@ -186,7 +186,7 @@ def values_of(op: DenseOperator | CompressedOperator) -> tuple[NDArray, int]:
     return X.data, int(np.sum(stored @ np.ones(X.shape[1]) == 0))
 
 
-def _not_finite(op: DenseOperator | CompressedOperator, values: NDArray, chunk: Chunk) -> list[NotFinite]:
+def _not_finite(op: DenseOperator | CompressedOperator, values: Array, chunk: Chunk) -> list[NotFinite]:
     if np.isfinite(values).all():
         return []
     X = op.matrix()
@@ -208,7 +208,7 @@ def gram_cost(density: float, n_vars: int, *, is_sparse: bool) -> tuple[float, b
     return (by_entries, False) if is_sparse and by_entries < dense else (dense, True)
 
 
-def gram_of(op: DenseOperator | CompressedOperator) -> NDArray:
+def gram_of(op: DenseOperator | CompressedOperator) -> Array:
     """Return ``X' X`` in float64; a sparse chunk is multiplied entry by entry, or a few rows at a time as an array."""
     X = op.matrix()
     n_vars = X.shape[1]
@@ -233,9 +233,9 @@ def gram_of(op: DenseOperator | CompressedOperator) -> NDArray:
 class Product:
     """``X B``."""
 
-    B: NDArray
+    B: Array
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[NDArray, None]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[Array, None]:  # noqa: ARG002
         return op.matmul(self.B), None
 
 
@@ -243,7 +243,7 @@ class Product:
 class TransposedProduct:
     """``X' A``."""
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, A: NDArray) -> tuple[None, NDArray]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, A: Array) -> tuple[None, Array]:  # noqa: ARG002
         return None, op.rmatmul(A).astype(np.float64)
 
 
@@ -251,9 +251,9 @@ class TransposedProduct:
 class Cross:
     """``X B`` and ``X' (X B)``."""
 
-    B: NDArray
+    B: Array
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[NDArray, NDArray]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[Array, Array]:  # noqa: ARG002
         product = op.matmul(self.B)
         return product, op.rmatmul(product).astype(np.float64)
 
@@ -262,10 +262,10 @@ class Cross:
 class Through:
     """Rows of W updated from those of ``X B``, and ``X' W``."""
 
-    B: NDArray
+    B: Array
     update: RowUpdate
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: NDArray) -> tuple[NDArray, NDArray]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: Array) -> tuple[Array, Array]:  # noqa: ARG002
         W = np.array(W, order="C")
         self.update(op.matmul(self.B), W)
         return W, op.rmatmul(W).astype(np.float64)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 
 from .centred import CenteredOperator
 from .dask import DaskOperator
@@ -26,9 +25,9 @@ class Prepared:
     """
 
     op: MatrixOperator
-    center: NDArray
-    scale: NDArray
-    shift: NDArray
+    center: Array
+    scale: Array
+    shift: Array
 
 
 def expect(X: Matrix, **expected: Any) -> None:
@@ -88,7 +87,7 @@ def wants_intercept(X: Matrix, *, fit_intercept: bool | None, center: str | None
     return n_negative > 0 or center is not None or scale
 
 
-def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | None) -> tuple[NDArray, NDArray]:
+def moments(X: Matrix, *, center: str | None, scale: bool, control: Array | None) -> tuple[Array, Array]:
     """Return what to subtract from, and to divide, each column by; a column without variance is divided by 1."""
     n_vars = X.shape[1]
     if center is None and not scale:
@@ -109,7 +108,7 @@ def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | No
     return (np.zeros(n_vars) if center is None else mean), sd
 
 
-def prepare(X: Matrix, center: NDArray, scale: NDArray, *, intercept: bool) -> Prepared:
+def prepare(X: Matrix, center: Array, scale: Array, *, intercept: bool) -> Prepared:
     """Wrap a matrix such that nothing is densified."""
     op = as_operator(X)
     shift = np.zeros(op.shape[1])

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scprograms._core.matrix import Array
 from scprograms._core.threads import for_blocks
 
-RowUpdate = Callable[[NDArray, NDArray], object]
+RowUpdate = Callable[[Array, Array], object]
 """Updates some rows of W in place from the same rows of ``X B``, which it may overwrite."""
 
 
@@ -33,25 +33,25 @@ class MatrixOperator(Protocol):
     one_pass: bool
     """Whether the matrix is read for each product, so that ``X' (X B)`` costs as much as either of the two."""
 
-    def matmul(self, B: NDArray) -> NDArray:
+    def matmul(self, B: Array) -> Array:
         """X @ B."""
 
-    def rmatmul(self, A: NDArray) -> NDArray:
+    def rmatmul(self, A: Array) -> Array:
         """X.T @ A."""
 
-    def column_sums(self) -> NDArray:
+    def column_sums(self) -> Array:
         """Sum of each column."""
 
-    def squared_deviations(self, center: NDArray) -> NDArray:
+    def squared_deviations(self, center: Array) -> Array:
         """Sum of squared deviations of each column from ``center``."""
 
-    def cross(self, B: NDArray) -> tuple[NDArray, Callable[[], NDArray]]:
+    def cross(self, B: Array) -> tuple[Array, Callable[[], Array]]:
         """``X B``, and a function that returns ``X' (X B)``."""
 
-    def through(self, B: NDArray, W: NDArray, update: RowUpdate) -> NDArray:
+    def through(self, B: Array, W: Array, update: RowUpdate) -> Array:
         """Update the rows of W, in place, from those of ``X B``; return ``X' W``."""
 
-    def gram(self) -> NDArray | None:
+    def gram(self) -> Array | None:
         """``X' X`` in float64, where it is at hand."""
 
 
@@ -59,19 +59,19 @@ class TwoProducts:
     """What follows from the two products for a matrix that is in memory."""
 
     one_pass = False
-    matmul: Callable[[NDArray], NDArray]
-    rmatmul: Callable[[NDArray], NDArray]
+    matmul: Callable[[Array], Array]
+    rmatmul: Callable[[Array], Array]
 
-    def cross(self, B: NDArray) -> tuple[NDArray, Callable[[], NDArray]]:
+    def cross(self, B: Array) -> tuple[Array, Callable[[], Array]]:
         product = self.matmul(B)
         return product, lambda: self.rmatmul(product)
 
-    def through(self, B: NDArray, W: NDArray, update: RowUpdate) -> NDArray:
+    def through(self, B: Array, W: Array, update: RowUpdate) -> Array:
         C = self.matmul(B)
         for_blocks(lambda start, stop: update(C[start:stop], W[start:stop]), W.shape[0])
         return self.rmatmul(W)
 
-    def gram(self) -> NDArray | None:
+    def gram(self) -> Array | None:
         return None
 
 

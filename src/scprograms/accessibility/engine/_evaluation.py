@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from scprograms._core.matrix import Array
+
 from ._precision_recall import Ranking, average_precision_of_columns, chance_precision, resampled_precisions
 from ._probability import brier_score, calibration_error, calibration_table
 
@@ -35,7 +37,7 @@ class Evaluation:
     """Points of precision over recall of each model."""
 
 
-def fisher_test(table: np.ndarray) -> dict[str, float]:
+def fisher_test(table: Array) -> dict[str, float]:
     """Return the odds ratio and the p-value of Fisher's exact test, two-sided, and of a table with odds above 1.
 
     Parameters
@@ -80,7 +82,7 @@ def _log10_at_least(tp: int, total: int, positive: int, called: int) -> float:
     return float(min(0.0, logsumexp(terms) / np.log(10)))
 
 
-def odds_ratio_within_peaks(observed: np.ndarray, called: np.ndarray) -> float:
+def odds_ratio_within_peaks(observed: Array, called: Array) -> float:
     """Return the Mantel-Haenszel odds ratio [1]_ over peaks: how far calls tell the cells of a peak apart.
 
     Peaks that are called in all cells or in none add nothing, so the mean of each peak, which odds over all entries
@@ -114,7 +116,7 @@ def odds_ratio_within_peaks(observed: np.ndarray, called: np.ndarray) -> float:
     return float(agree.sum() / differ.sum())
 
 
-def confusion(observed: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, float]:
+def confusion(observed: Array, probability: Array, threshold: float) -> dict[str, float]:
     """Return the confusion table of calls from a threshold on, and what follows from it."""
     y, called = np.asarray(observed, dtype=bool), probability >= threshold
     tp, fp = int(np.sum(y & called)), int(np.sum(~y & called))
@@ -134,11 +136,11 @@ def confusion(observed: np.ndarray, probability: np.ndarray, threshold: float) -
 
 
 def evaluate(
-    observed: np.ndarray,
-    probabilities: Mapping[str, np.ndarray],
+    observed: Array,
+    probabilities: Mapping[str, Array],
     *,
     thresholds: Mapping[str, float],
-    training_mean: np.ndarray,
+    training_mean: Array,
     n_resamples: int = 100,
     random_state: int = 0,
 ) -> Evaluation:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from scprograms._core.matrix import Array
+
 from ._baselines import Neighbours, PeakMean, Ridge, components, neighbour_numbers, ridge_path
 from ._genes import GeneScaler
 from ._model_file import ModelState, read_state, write_state
@@ -109,7 +111,7 @@ class AccessibilityModel:
     def fit(
         self,
         X: Any,
-        Y: np.ndarray,
+        Y: Array,
         split: Split,
         *,
         genes: Sequence[str] | None = None,
@@ -187,11 +189,11 @@ class AccessibilityModel:
             return False
         return True
 
-    def _near(self, clipped: Any) -> np.ndarray | None:
+    def _near(self, clipped: Any) -> Array | None:
         return None if self._local is None else self._local.of(self._scaler, clipped)
 
     def _fit_ridge(
-        self, axes: np.ndarray, places: np.ndarray, clipped: Any, Y: np.ndarray, split: Split, chosen: dict[str, str]
+        self, axes: Array, places: Array, clipped: Any, Y: Array, split: Split, chosen: dict[str, str]
     ) -> None:
         there, near = clipped[split.validation], self._near(clipped[split.validation])
         path = list(ridge_path(self._scaler, axes, places, Y[split.train].astype(np.float64), self._local))
@@ -201,7 +203,7 @@ class AccessibilityModel:
         chosen["ridge"] = f"penalty {best.penalty:g}"
 
     def _fit_neighbours(
-        self, axes: np.ndarray, places: np.ndarray, clipped: Any, Y: np.ndarray, split: Split, chosen: dict[str, str]
+        self, axes: Array, places: Array, clipped: Any, Y: Array, split: Split, chosen: dict[str, str]
     ) -> None:
         numbers = neighbour_numbers(len(split.train))
         mean = Y[split.train].mean(axis=0)
@@ -212,7 +214,7 @@ class AccessibilityModel:
         self.candidates_["knn"] = best
         chosen["knn"] = f"{best.n_neighbours} neighbours"
 
-    def _choose(self, clipped: Any, Y: np.ndarray, setting: dict[str, str]) -> None:
+    def _choose(self, clipped: Any, Y: Array, setting: dict[str, str]) -> None:
         near = self._near(clipped)
         scores = {name: predictor.scores(clipped, near) for name, predictor in self.candidates_.items()}
         pr_auc = {name: untied_precision(Y, values) for name, values in scores.items()}
@@ -246,7 +248,7 @@ class AccessibilityModel:
         """Probability from which on the model calls a peak open."""
         return float(self.validation_.loc[self.model_, "threshold"])
 
-    def predict_proba(self, X: Any, *, model: str | None = None) -> np.ndarray:
+    def predict_proba(self, X: Any, *, model: str | None = None) -> Array:
         """Return the probability that each peak is open in each cell, cells x peaks, float32.
 
         Parameters
@@ -269,7 +271,7 @@ class AccessibilityModel:
         scores = self.candidates_[name].scores(clipped, self._near(clipped))
         return calibrated(scores, float(row["slope"]), float(row["intercept"])).astype(np.float32)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Array:
         """Return whether each peak is called open in each cell, boolean, cells x peaks.
 
         Parameters
@@ -280,12 +282,12 @@ class AccessibilityModel:
         return np.asarray(self.predict_proba(X) >= np.float32(self.threshold_))
 
     @property
-    def gene_means_(self) -> np.ndarray:
+    def gene_means_(self) -> Array:
         """Mean of each gene over the training cells."""
         return self._scaler.mean
 
     @property
-    def training_mean_(self) -> np.ndarray:
+    def training_mean_(self) -> Array:
         """Share of the training cells in which each peak is accessible."""
         mean = self.candidates_["mean"]
         return np.asarray(getattr(mean, "mean"))  # noqa: B009  every candidate but the network has one

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from scprograms._core.matrix import Array
+
 from ._genes import GeneScaler
 
 REACH = 5.0
@@ -53,7 +55,7 @@ def distance_weights(genes: pd.DataFrame, peaks: pd.DataFrame, *, scale: float) 
     )
 
 
-def input_weights(near: Any, *, boost: float) -> np.ndarray:
+def input_weights(near: Any, *, boost: float) -> Array:
     """Return the weight of each gene in the input: 1, and up to 1 + ``boost`` for a gene at a target peak."""
     largest = near.max(axis=1)
     top = largest.toarray().ravel() if sparse.issparse(largest) else np.asarray(largest).ravel()
@@ -65,9 +67,9 @@ class LocalTerm:
     """Weighted sums of the z-scores near each peak, standardized by the training cells."""
 
     near: sparse.csc_array
-    centre: np.ndarray
-    scale: np.ndarray
-    training: np.ndarray
+    centre: Array
+    scale: Array
+    training: Array
     """Training cells x peaks."""
 
     @classmethod
@@ -78,12 +80,12 @@ class LocalTerm:
         scale = np.where(sd > 1e-9, sd, np.inf)
         return cls(near, centre, scale, (values - centre) / scale)
 
-    def of(self, scaler: GeneScaler, clipped: Any) -> np.ndarray:
+    def of(self, scaler: GeneScaler, clipped: Any) -> Array:
         """Return cells x peaks for other cells."""
         return np.asarray((_sums(self.near, scaler, clipped) - self.centre) / self.scale)
 
 
-def _sums(near: sparse.csc_array, scaler: GeneScaler, clipped: Any) -> np.ndarray:
+def _sums(near: sparse.csc_array, scaler: GeneScaler, clipped: Any) -> Array:
     # Not weighted twice: the weights of the scaler are by the distance to any peak.
     weight = np.where(scaler.weight > 0, 1 / scaler.sd, 0.0)
     scaled = sparse.csc_array(near.multiply(weight[:, None]))

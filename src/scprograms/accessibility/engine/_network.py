@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from scprograms._core.matrix import Array
+
 from ._genes import GeneScaler
 from ._nearby import LocalTerm
 from ._precision_recall import untied_precision
@@ -21,9 +23,9 @@ class Network:
     """Dense layers with swish between them, and the sigmoid at the end."""
 
     scaler: GeneScaler
-    weights: dict[str, np.ndarray]
+    weights: dict[str, Array]
 
-    def scores(self, clipped: Any, local: np.ndarray | None = None) -> np.ndarray:
+    def scores(self, clipped: Any, local: Array | None = None) -> Array:
         """Return cells x peaks."""
         parts = []
         for start in range(0, clipped.shape[0], _CELLS_PER_CHUNK):
@@ -34,7 +36,7 @@ class Network:
             parts.append(expit(logits.astype(np.float64)))
         return np.concatenate(parts)
 
-    def _logits(self, x: np.ndarray) -> np.ndarray:
+    def _logits(self, x: Array) -> Array:
         w = self.weights
         n_hidden = sum(name.startswith("weight_") for name in w) - 1
         for i in range(n_hidden):
@@ -44,7 +46,7 @@ class Network:
             x = x * expit(x)
         return np.asarray(x @ w[f"weight_{n_hidden}"] + w[f"bias_{n_hidden}"])
 
-    def _normalized(self, x: np.ndarray, i: int) -> np.ndarray:
+    def _normalized(self, x: Array, i: int) -> Array:
         w = self.weights
         if f"norm_mean_{i}" in w:
             mean, variance = w[f"norm_mean_{i}"], w[f"norm_variance_{i}"]
@@ -69,8 +71,8 @@ def check_torch() -> None:
 def train(
     scaler: GeneScaler,
     clipped: Any,
-    observed: np.ndarray,
-    split: tuple[np.ndarray, np.ndarray],
+    observed: Array,
+    split: tuple[Array, Array],
     *,
     local: LocalTerm | None,
     settings: dict[str, Any],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from scprograms._core.matrix import Array
+
 ROWS_PER_BLOCK = 1024
 
 
@@ -58,7 +60,7 @@ def jaccard_neighbours(membership: sparse.csr_array, *, threshold: float) -> spa
     return sparse.csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
-def redundancy_groups(neighbours: sparse.csr_array, order: np.ndarray) -> np.ndarray:
+def redundancy_groups(neighbours: sparse.csr_array, order: Array) -> Array:
     """Group ranked terms with their neighbours: each best term that is left takes all of its own neighbours.
 
     So every term is a neighbour of the first of its group, its representative, and no two representatives are

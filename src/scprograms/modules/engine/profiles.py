@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 
 
-def group_sums(values: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+def group_sums(values: Array, codes: Array, n_groups: int) -> Array:
     """Sums of the rows of each group, groups x columns."""
     indicator = (codes[None, :] == np.arange(n_groups)[:, None]).astype(np.float64)
     return indicator @ values
 
 
-def bin_means(matrix: Matrix, features: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def bin_means(matrix: Matrix, features: Array, sizes: Array) -> Array:
     """Means of bins of features, each feature in units of its largest value; bins x rows of the matrix.
 
     ``features`` lists the columns of one bin after the other, ``sizes`` how many there are in each.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from scprograms._core.matrix import Array
 from scprograms._core.moments import compiled
 from scprograms._core.resampling import SLACK, p_values, sequential_hits
 
@@ -18,7 +18,7 @@ STOP_AFTER = 100
 LEAST_VARIANCE = 1e-10  # of a group's mean under permutation, relative to its weight: less is rounding
 
 
-def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: NDArray, n_threads: int) -> NDArray:
+def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: Array, n_threads: int) -> Array:
     """Return the p-value of the largest standardised deviation of a group, k.
 
     The deviations of the replicate means from the mean of all are divided by what their standard deviations are up to
@@ -52,10 +52,10 @@ def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: NDArray, n
     bounds = np.concatenate([[0], np.cumsum(np.bincount(data.groups)[groups])])
     scores, roots, units = np.sort(scores, axis=0), roots[order], units[groups]
 
-    def reached(active: NDArray) -> Callable[[int, int], NDArray]:
+    def reached(active: Array) -> Callable[[int, int], Array]:
         columns = [np.ascontiguousarray(x[:, active]) for x in (scores, roots, units)]
 
-        def hits(first: int, last: int) -> NDArray:
+        def hits(first: int, last: int) -> Array:
             out = np.empty((last - first, len(active)))
             _furthest(*columns, bounds, key, first, out)
             return out >= limit[active]
@@ -66,7 +66,7 @@ def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: NDArray, n
     return p_values(hits, counts, STOP_AFTER)
 
 
-def _expected_ratio(data: ReplicateMeans) -> NDArray:
+def _expected_ratio(data: ReplicateMeans) -> Array:
     """Return the mean of the ratio of the variances given its estimate, all ratios from 0 on being as likely before.
 
     It is never 0, and well above the estimate only where that is smaller than its standard error: replicates of many
@@ -78,7 +78,7 @@ def _expected_ratio(data: ReplicateMeans) -> NDArray:
     return error * (z + np.exp(-(z**2) / 2 - log_ndtr(z)) / np.sqrt(2 * np.pi))
 
 
-def _shrinkage(fit: WeightedFit) -> NDArray | float:
+def _shrinkage(fit: WeightedFit) -> Array | float:
     """Return what the standard deviations of the groups' means are without strata, relative to those with them."""
     if not fit.group_shares.shape[1]:
         return 1.0
@@ -89,7 +89,7 @@ def _shrinkage(fit: WeightedFit) -> NDArray | float:
     return np.sqrt(variance / (variance + more))
 
 
-def _canonical_order(data: ReplicateMeans) -> tuple[NDArray, NDArray]:
+def _canonical_order(data: ReplicateMeans) -> tuple[Array, Array]:
     """Return replicates by group and number of cells, and the groups by the numbers of cells of their replicates."""
     order = np.lexsort((data.counts, data.groups))
     parts = np.split(order, np.cumsum(np.bincount(data.groups))[:-1])
@@ -98,9 +98,7 @@ def _canonical_order(data: ReplicateMeans) -> tuple[NDArray, NDArray]:
 
 
 @compiled
-def _furthest(
-    scores: NDArray, roots: NDArray, units: NDArray, bounds: NDArray, key: NDArray, first: int, out: NDArray
-) -> None:
+def _furthest(scores: Array, roots: Array, units: Array, bounds: Array, key: Array, first: int, out: Array) -> None:
     """Fill row b of ``out`` with the largest standardised sum of a group under permutation first + b."""
     n, k = scores.shape
     state, whole = np.empty(4, dtype=np.uint64), np.array([0, n])

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.prepare import prepare
@@ -24,7 +23,7 @@ RESIDUAL_ROWS = 1024
 NO_SIGNAL = "X has no signal: all of its values are zero."
 
 
-def column_variances(W: NDArray) -> NDArray:
+def column_variances(W: Array) -> Array:
     """Return the variance of each column in float64, without a copy of W in that precision."""
     squares = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
     return np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0)
@@ -42,10 +41,10 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """The solver for dask arrays."""
 
     n_jobs: int | None
-    components_: NDArray
-    baseline_: NDArray
-    center_: NDArray
-    scale_: NDArray
+    components_: Array
+    baseline_: Array
+    center_: Array
+    scale_: Array
     l1_penalty_: float
 
     def fit(self, X: Matrix, y: None = None, **fit_params: Any) -> Self:
@@ -53,7 +52,7 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.fit_transform(X, y, **fit_params)
         return self
 
-    def transform(self, X: Matrix) -> NDArray:
+    def transform(self, X: Matrix) -> Array:
         """Return the usages of the fitted programs in new rows: penalised non-negative least squares, converged."""
         check_is_fitted(self)
         X = self._validated(X, reset=False)
@@ -62,13 +61,13 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             loadings = Loadings(self.components_.astype(np.float64), self.baseline_, 0.0)
             return solve_usages(op, loadings, penalty=self.l1_penalty_)
 
-    def inverse_transform(self, X: NDArray) -> NDArray:
+    def inverse_transform(self, X: Array) -> Array:
         """Return ``center + scale * (baseline + W H)`` for usages W; a dense array of n_obs x n_features."""
         check_is_fitted(self)
         modelled = X @ self.components_ + self.baseline_.astype(self.components_.dtype)
         return modelled * self.scale_.astype(modelled.dtype) + self.center_.astype(modelled.dtype)
 
-    def residual(self, X: Matrix, W: NDArray) -> float:
+    def residual(self, X: Matrix, W: Array) -> float:
         """Return the L1 residual in percent, ``100 sum|X - model| / sum|X|``, a block of rows at a time."""
         check_is_fitted(self)
         missed, total = 0.0, 0.0

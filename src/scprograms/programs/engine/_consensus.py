@@ -10,12 +10,11 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import in_memory
@@ -36,7 +35,7 @@ INITS = ("auto", "varimax", "nmf")
 N_PILOTS = 3
 PILOT_COSINE = 0.8
 
-Remember = Callable[[str, Callable[[], NDArray]], NDArray]
+Remember = Callable[[str, Callable[[], Array]], Array]
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,19 @@ class Consensus:
 
     model: ProgramEstimator
     """Fitted to all cells for the loadings of the consensus, with programs ordered by the variance they explain."""
-    usages: NDArray
+    usages: Array
     """W, n_obs x k."""
-    runs: NDArray
+    runs: Array
     """Unit loadings of every run, n_runs x k x n_features."""
-    matches: NDArray
+    matches: Array
     """Which program of a run each consensus program is matched to, n_runs x k."""
-    cosines: NDArray
+    cosines: Array
     """Cosine between the two, n_runs x k."""
     init: str
     """Start of the runs, ``"varimax"`` or ``"nmf"``."""
 
     @property
-    def stability(self) -> NDArray:
+    def stability(self) -> Array:
         """Mean cosine of each program with what it is matched to in the runs."""
         return self.cosines.mean(axis=0)
 
@@ -164,7 +163,7 @@ def consensus_programs(
     op = X if isinstance(X, DaskOperator) else in_memory(X)
     fit = partial(unit_loadings_of, k=k, method=method, intercept=intercept)
 
-    def resampled(i: int, init: str) -> NDArray:
+    def resampled(i: int, init: str) -> Array:
         rng = np.random.default_rng(streams[i])
         rows = np.sort(rng.choice(op.shape[0], max(1, round(subsample * op.shape[0])), replace=False))
         try:
@@ -173,11 +172,11 @@ def consensus_programs(
             error.add_note(f"In run {i} of {n_runs} with {k} programs and random_state={random_state!r}.")
             raise
 
-    def run(i: int, init: str) -> NDArray:
+    def run(i: int, init: str) -> Array:
         return resampled(i, init) if remember is None else remember(f"{init}_{i:05d}", lambda: resampled(i, init))
 
     with threads(n_jobs):
-        pilots: list[NDArray] = []
+        pilots: list[Array] = []
         if init == "auto":
             if not intercept:
                 pilots = [run(i, "varimax") for i in range(min(N_PILOTS, n_runs))]
@@ -197,7 +196,7 @@ def consensus_programs(
     return Consensus(model, W, runs, matches, cosines, init)
 
 
-def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, NDArray, NDArray]:
+def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[Array, Array, Array]:
     """Return the cosines among programs of some runs, and of each its run and the consensus program it belongs to.
 
     Runs are taken at equal distances, so many that their programs are ``at_most`` (but two runs at least). Programs of
@@ -231,7 +230,7 @@ def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, N
     return np.clip(pooled @ pooled.T, -1, 1), runs, programs
 
 
-def match_runs(H: NDArray, runs: NDArray) -> tuple[NDArray, NDArray]:
+def match_runs(H: Array, runs: Array) -> tuple[Array, Array]:
     """Match unit programs one to one with those of every run; return the matches and their cosines, n_runs x k."""
     matches, cosines = np.empty(runs.shape[:2], dtype=np.int64), np.empty(runs.shape[:2])
     for i, run in enumerate(runs):
@@ -241,13 +240,13 @@ def match_runs(H: NDArray, runs: NDArray) -> tuple[NDArray, NDArray]:
     return matches, cosines
 
 
-def _mean_cosine(runs: Sequence[NDArray]) -> float:
+def _mean_cosine(runs: Sequence[Array]) -> float:
     """Return the mean matched cosine between the programs of different runs."""
     pairs = combinations(runs, 2)
     return float(np.mean([match_runs(one, other[None])[1].mean() for one, other in pairs]))
 
 
-def _dense_enough(runs: NDArray, threshold: float) -> NDArray:
+def _dense_enough(runs: Array, threshold: float) -> Array:
     """Return which programs of the runs are close to others, n_runs x k."""
     n_runs, k, n_vars = runs.shape
     pooled = runs.reshape(-1, n_vars)
@@ -268,7 +267,7 @@ def _dense_enough(runs: NDArray, threshold: float) -> NDArray:
     return kept.reshape(n_runs, k)
 
 
-def _align(runs: NDArray, start: NDArray, kept: NDArray | None) -> NDArray:
+def _align(runs: Array, start: Array, kept: Array | None) -> Array:
     """Return the mean of what is matched to each program, from a start and until the matches stay."""
     H, previous = unit_rows_of(start), None
     for _ in range(MAX_ALIGNMENTS):
@@ -285,7 +284,7 @@ def _align(runs: NDArray, start: NDArray, kept: NDArray | None) -> NDArray:
     return H
 
 
-def _cluster(runs: NDArray, kept: NDArray | None, *, seed: int) -> NDArray:
+def _cluster(runs: Array, kept: Array | None, *, seed: int) -> Array:
     """Return the median of each cluster of programs."""
     from sklearn.cluster import KMeans
 

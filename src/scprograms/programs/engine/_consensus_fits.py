@@ -5,10 +5,9 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
 from scprograms._core.operators.prepare import expect, prepare
@@ -31,7 +30,7 @@ CONSENSUS_METHODS = tuple(RUN_SWEEPS)
 
 def unit_loadings_of(
     op: MatrixOperator, k: int, method: str, *, init: str, intercept: bool, rng: np.random.Generator
-) -> NDArray:
+) -> Array:
     """Return the loadings of a fit of few sweeps; its usages are never completed."""
     expect(op, sketch_rank=sketch_rank(k), rng=rng)
     if method == "onmf":
@@ -62,7 +61,7 @@ def unit_loadings_of(
     return unit_rows_of(H).astype(op.dtype)
 
 
-def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> NDArray:
+def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> Array:
     compression, W = run.start(op)
     H = non_negative_start(compression, W, run.squared_norm)
     for part in (LowRankOperator(compression.Y, compression.V), op):
@@ -78,16 +77,14 @@ def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> NDArray:
     return H
 
 
-def unit_rows_of(H: NDArray) -> NDArray:
+def unit_rows_of(H: Array) -> Array:
     """Return rows of unit norm in float64; a row of zeros stays one."""
     H = H.astype(np.float64)
     norms = np.linalg.norm(H, axis=-1, keepdims=True)
     return H / np.where(norms > 0, norms, 1)
 
 
-def refit(
-    X: Matrix, H: NDArray, method: str, *, random_state: int, n_jobs: int | None
-) -> tuple[ProgramEstimator, NDArray]:
+def refit(X: Matrix, H: Array, method: str, *, random_state: int, n_jobs: int | None) -> tuple[ProgramEstimator, Array]:
     """Return the estimator with these loadings, in the order of the variance they explain, and their usages."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -103,9 +100,7 @@ def refit(
     return model, np.ascontiguousarray(W[:, order])
 
 
-def _refit_orthogonal(
-    X: Matrix, H: NDArray, *, random_state: int, n_jobs: int | None
-) -> tuple[ProgramEstimator, NDArray]:
+def _refit_orthogonal(X: Matrix, H: Array, *, random_state: int, n_jobs: int | None) -> tuple[ProgramEstimator, Array]:
     model = OrthogonalNMF(len(H), random_state=random_state, n_jobs=n_jobs)
     X = model._validated(X, reset=True)
     run = Factorizer(
@@ -125,7 +120,7 @@ def _refit_orthogonal(
         return model, model._keep(op, run, _in_one_program(H).T)
 
 
-def _in_one_program(H: NDArray) -> NDArray:
+def _in_one_program(H: Array) -> Array:
     """Leave each gene to the program that it has the largest loading in; a program without any keeps its largest."""
     alone = np.where(np.arange(len(H))[:, None] == H.argmax(axis=0), H, 0.0)
     for program in np.flatnonzero(~alone.any(axis=1) & H.any(axis=1)):

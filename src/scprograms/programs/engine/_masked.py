@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.centred import CenteredOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.protocol import MatrixOperator
@@ -34,9 +33,7 @@ SPARE = 10
 
 
 @jit
-def _predict(
-    rows: NDArray, columns: NDArray, W: NDArray, V: NDArray, mean: NDArray, out: NDArray, start: int, stop: int
-) -> None:
+def _predict(rows: Array, columns: Array, W: Array, V: Array, mean: Array, out: Array, start: int, stop: int) -> None:
     """``out[t] = mean[columns[t]] + W[rows[t]] . V[columns[t]]``."""
     for t in range(start, stop):
         value = mean[columns[t]]
@@ -58,7 +55,7 @@ class MaskedMatrix:
         Which entries to hide: ``row * n_columns + column``, ascending, each once.
     """
 
-    def __init__(self, X: Matrix, hidden: NDArray) -> None:
+    def __init__(self, X: Matrix, hidden: Array) -> None:
         dtype = as_operator(X[:1]).dtype
         self.shape: tuple[int, int] = X.shape
         self.rows, self.columns = (part.astype(np.int32) for part in np.divmod(hidden, X.shape[1]))
@@ -79,7 +76,7 @@ class MaskedMatrix:
         """Fill the hidden entries with the means of the visible ones of their columns."""
         self._values[self._at] = self._mean[self.columns]
 
-    def operator(self, *, intercept: bool) -> tuple[MatrixOperator, NDArray, float]:
+    def operator(self, *, intercept: bool) -> tuple[MatrixOperator, Array, float]:
         """Return the filled matrix, centred with an intercept, what was subtracted, and its squared norm."""
         filled = self._values[self._at].astype(np.float64)
         total = self._norm + float(filled @ filled)
@@ -88,7 +85,7 @@ class MaskedMatrix:
         mean = self._op.column_sums() / self.shape[0]
         return CenteredOperator(self._op, mean), mean, total - self.shape[0] * float(mean @ mean)
 
-    def impute(self, W: NDArray, V: NDArray, mean: NDArray) -> float:
+    def impute(self, W: Array, V: Array, mean: Array) -> float:
         """Fill the hidden entries with those of ``mean + W V'``; return the squared norm of the change."""
         predicted = np.empty(len(self._at))
         factors = np.ascontiguousarray(W), np.ascontiguousarray(V)
@@ -106,7 +103,7 @@ class MaskedMatrix:
         return float(np.mean(np.square(self.truth - self._values[self._at])))
 
 
-def _union(X: Matrix, hidden: NDArray, dtype: np.dtype) -> tuple[NDArray, sparse.csr_matrix, NDArray]:
+def _union(X: Matrix, hidden: Array, dtype: np.dtype) -> tuple[Array, sparse.csr_matrix, Array]:
     """Return the hidden values, a CSR matrix that stores non-zeros and hidden entries, and where the latter are."""
     canonical = sparse.csr_matrix(X, dtype=dtype, copy=True)
     canonical.sum_duplicates()
@@ -127,7 +124,7 @@ def _union(X: Matrix, hidden: NDArray, dtype: np.dtype) -> tuple[NDArray, sparse
     return truth, filled, np.flatnonzero(order >= kept.sum())
 
 
-def draw_folds(shape: tuple[int, int], n_folds: int, *, rng: np.random.Generator) -> list[NDArray]:
+def draw_folds(shape: tuple[int, int], n_folds: int, *, rng: np.random.Generator) -> list[Array]:
     """Return disjoint sets of entries to hide, each a tenth of the matrix or two million."""
     n_entries = shape[0] * shape[1]
     size = int(min(HIDDEN_SHARE * n_entries, MOST_HIDDEN, n_entries // (2 * n_folds)))
@@ -146,7 +143,7 @@ def draw_folds(shape: tuple[int, int], n_folds: int, *, rng: np.random.Generator
 def held_out_errors(
     X: Matrix,
     ranks: list[int],
-    hidden: NDArray,
+    hidden: Array,
     *,
     method: str,
     intercept: bool,

@@ -7,14 +7,13 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
 from scprograms._core.operators.prepare import check_non_negative, log_readings
@@ -105,7 +104,7 @@ class NMF(ProgramEstimator):
         self,
         n_components: int = 10,
         *,
-        init: str | NDArray = "varimax",
+        init: str | Array = "varimax",
         solver: Literal["hals", "cd", "mu", "lsnmf"] = "hals",
         loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
         max_iter: int = 200,
@@ -124,7 +123,7 @@ class NMF(ProgramEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit_transform(self, X: Matrix, y: None = None, *, H: NDArray | None = None) -> NDArray:  # noqa: ARG002
+    def fit_transform(self, X: Matrix, y: None = None, *, H: Array | None = None) -> Array:  # noqa: ARG002
         """Fit the model and return the usages.
 
         Parameters
@@ -178,14 +177,14 @@ class NMF(ProgramEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def transform(self, X: Matrix) -> NDArray:
+    def transform(self, X: Matrix) -> Array:
         """Return the usages of the fitted programs in new rows, for the loss of the fit and to convergence."""
         if self.loss == "frobenius":
             return super().transform(X)
         check_is_fitted(self)
         return self._usages_by_divergence(self._validated(X, reset=False), self.components_)
 
-    def loadings_of(self, X: Matrix, W: NDArray) -> dict[str, NDArray]:
+    def loadings_of(self, X: Matrix, W: Array) -> dict[str, Array]:
         """Return loadings for columns that need not have been in the fit, for its loss and to convergence.
 
         Parameters
@@ -235,7 +234,7 @@ class NMF(ProgramEstimator):
         check_non_negative(X)
         return X
 
-    def _solve(self, op: MatrixOperator, X: Matrix, run: Factorizer, tol: float, bar: Any) -> NDArray:
+    def _solve(self, op: MatrixOperator, X: Matrix, run: Factorizer, tol: float, bar: Any) -> Array:
         """Return H, and set ``converged_``."""
 
         def record(stage: str, error: float) -> None:
@@ -263,8 +262,8 @@ class NMF(ProgramEstimator):
         return H
 
     def _scikit_learn(
-        self, X: Matrix, W: NDArray | None, H: NDArray, *, tol: float, max_iter: int
-    ) -> tuple[NDArray, NDArray, int]:
+        self, X: Matrix, W: Array | None, H: Array, *, tol: float, max_iter: int
+    ) -> tuple[Array, Array, int]:
         """Run scikit-learn's solver of that name from a given start; without W, H is kept as it is."""
         if sparse.issparse(X):
             X = X.tocsr()
@@ -286,11 +285,11 @@ class NMF(ProgramEstimator):
                 max_iter=max_iter,
             )
 
-    def _usages_by_divergence(self, X: Matrix, H: NDArray) -> NDArray:
+    def _usages_by_divergence(self, X: Matrix, H: Array) -> Array:
         with threads(self.n_jobs):
             return self._scikit_learn(X, None, H, tol=NNLS_TOL, max_iter=NNLS_SWEEPS)[0]
 
-    def _keep(self, op: MatrixOperator, X: Matrix, H: NDArray, run: Factorizer) -> NDArray:
+    def _keep(self, op: MatrixOperator, X: Matrix, H: Array, run: Factorizer) -> Array:
         """Set the fitted attributes, and return the usages that transform() gives the same cells."""
         n_obs, n_vars = op.shape
         norms = np.linalg.norm(H.astype(np.float64), axis=1, keepdims=True)

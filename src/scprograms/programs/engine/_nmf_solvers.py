@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.kernels import hals_rows
+from scprograms._core.matrix import Array
 from scprograms._core.operators.in_memory import DenseOperator
 from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.sums import sum_of_products
@@ -29,13 +29,13 @@ SUB_ITERATIONS = 10
 LOOSEST_TOL = 1e-3
 
 
-def squared_error(squared_norm: float, cross: NDArray, gram: NDArray, Ht: NDArray) -> float:
+def squared_error(squared_norm: float, cross: Array, gram: Array, Ht: Array) -> float:
     """Return ``||X - W H||^2`` from ``X'W``, ``W'W`` and H transposed."""
     explained = 2 * np.einsum("ij,ij->", Ht, cross, dtype=np.float64) - np.sum(sum_of_products(Ht, Ht) * gram)
     return max(squared_norm - float(explained), 0.0)
 
 
-def non_negative_start(compression: Compression, W: NDArray, squared_norm: float) -> NDArray:
+def non_negative_start(compression: Compression, W: Array, squared_norm: float) -> Array:
     """Improve W by a few sweeps of semi-NMF on the compressed matrix, in place; return its loadings, clipped at 0."""
     fit = alternate(
         DenseOperator(compression.Y),
@@ -50,7 +50,7 @@ def non_negative_start(compression: Compression, W: NDArray, squared_norm: float
     return np.maximum(fit.loadings.H @ compression.V.T, 0)
 
 
-def solve_loadings(op: MatrixOperator, W: NDArray) -> NDArray:
+def solve_loadings(op: MatrixOperator, W: Array) -> Array:
     """Return the non-negative least squares loadings (k x n_vars) for fixed usages, to convergence."""
     gram, cross = sum_of_products(W, W), op.rmatmul(W).astype(np.float64)
     norms = np.sqrt(np.diag(gram))
@@ -62,14 +62,14 @@ def solve_loadings(op: MatrixOperator, W: NDArray) -> NDArray:
 
 def alternate_non_negative(
     op: MatrixOperator,
-    W: NDArray,
-    H: NDArray,
+    W: Array,
+    H: Array,
     *,
     squared_norm: float,
     max_iter: int,
     tol: float,
     on_sweep: Callable[[float], None],
-) -> tuple[NDArray, bool]:
+) -> tuple[Array, bool]:
     """Alternate HALS sweeps over W, in place, and over H; return H and whether ``tol`` was reached.
 
     A product with X costs more than a sweep over either factor, so each product serves a few sweeps [1]_. Ends once
@@ -96,7 +96,7 @@ def alternate_non_negative(
     return Ht.T, False
 
 
-def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = INNER_SWEEPS, tol: float = 0.0) -> None:
+def _descend(rows: Array, cross: Array, gram: Array, *, n_sweeps: int = INNER_SWEEPS, tol: float = 0.0) -> None:
     """Coordinate descent on ``1/2 w G w' - w c`` over non-negative rows w, in place."""
     dtype = rows.dtype
     G, offset = gram.astype(dtype), np.zeros(rows.shape[1], dtype=dtype)
@@ -106,7 +106,7 @@ def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = IN
     )
 
 
-def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> bool:
+def _revive(op: MatrixOperator, W: Array, Ht: Array) -> bool:
     """Give programs that no cell uses or that hold no gene to the cells that the others explain least, if any.
 
     Their loadings start at 0, so that the loss stays as it is until the next sweep over H lowers it.
@@ -126,14 +126,14 @@ def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> bool:
 
 def alternate_projected_gradient(
     op: MatrixOperator,
-    W: NDArray,
-    H: NDArray,
+    W: Array,
+    H: Array,
     *,
     squared_norm: float,
     max_iter: int,
     tol: float,
     on_sweep: Callable[[float], None],
-) -> tuple[NDArray, NDArray, bool]:
+) -> tuple[Array, Array, bool]:
     """Alternate non-negative least squares by projected gradient [1]_; return W, H and whether ``tol`` was reached.
 
     Ends once the projected gradient is below ``tol`` times that of the start. A subproblem that was solved at its
@@ -145,10 +145,10 @@ def alternate_projected_gradient(
     """
     Wt, H = W.T.astype(np.float64), H.astype(np.float64)
 
-    def equations_of_usages() -> tuple[NDArray, NDArray]:
+    def equations_of_usages() -> tuple[Array, Array]:
         return H @ H.T, op.matmul(H.T.astype(op.dtype)).T.astype(np.float64)
 
-    def equations_of_loadings() -> tuple[NDArray, NDArray]:
+    def equations_of_loadings() -> tuple[Array, Array]:
         return Wt @ Wt.T, op.rmatmul(Wt.T.astype(op.dtype)).T.astype(np.float64)
 
     gradients = [g @ F - c for F, (g, c) in ((Wt, equations_of_usages()), (H, equations_of_loadings()))]
@@ -168,7 +168,7 @@ def alternate_projected_gradient(
     return Wt.T.astype(op.dtype), H, False
 
 
-def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) -> tuple[NDArray, NDArray, int]:
+def projected_gradient(gram: Array, cross: Array, F: Array, tol: float) -> tuple[Array, Array, int]:
     """Minimise ``1/2 <F, gram F> - <F, cross>`` over F >= 0; return F, the last gradient and the number of looks at it.
 
     The length of a step begins at 1 and is carried on. The first trial of a step decides: it shrinks until the
@@ -197,5 +197,5 @@ def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) ->
     return F, gradient, SUB_ITERATIONS
 
 
-def _projected_norm(gradient: NDArray, F: NDArray) -> float:
+def _projected_norm(gradient: Array, F: Array) -> float:
     return float(np.linalg.norm(gradient[(gradient < 0) | (F > 0)]))

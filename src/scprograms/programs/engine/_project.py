@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.prepare import prepare
 from scprograms._core.operators.protocol import is_dask
 from scprograms._core.sums import squared_norm
@@ -25,9 +24,9 @@ from ._solvers import Loadings, error_of, solve_usages_and_cross, with_explained
 class Projection:
     """Usages of given programs, and how well these fit."""
 
-    usages: NDArray
+    usages: Array
     """W, n_obs x k, in the dtype of the data."""
-    variance_explained: NDArray
+    variance_explained: Array
     """Share of the variance of the data in each program's term alone, k."""
     error: float
     """Frobenius norm of the residual, in scaled units."""
@@ -35,11 +34,11 @@ class Projection:
 
 def project_usages(
     X: Matrix,
-    loadings: NDArray,
+    loadings: Array,
     *,
-    baseline: NDArray | None = None,
-    center: NDArray | None = None,
-    scale: NDArray | None = None,
+    baseline: Array | None = None,
+    center: Array | None = None,
+    scale: Array | None = None,
     penalty: float = 0.0,
     loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
     n_jobs: int | None = None,
@@ -120,7 +119,7 @@ def project_usages(
     return Projection(W, variance / (spread if spread > 0 else 1.0), error)
 
 
-def _by_divergence(X: Matrix, H: NDArray, dtype: np.dtype, *, n_jobs: int | None) -> NDArray:
+def _by_divergence(X: Matrix, H: Array, dtype: np.dtype, *, n_jobs: int | None) -> Array:
     """Return the usages that ``NMF`` with this loss gives new cells."""
     model = NMF(len(H), solver="mu", loss="kullback-leibler", n_jobs=n_jobs)
     model.components_ = H.astype(dtype)

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
@@ -44,7 +43,7 @@ class RankFit:
     """A fit of k programs to a compressed matrix."""
 
     k: int
-    H: NDArray
+    H: Array
     """Loadings with rows of unit norm, k x n_vars."""
     error: float
     bound: float
@@ -185,7 +184,7 @@ def fit_ranks(
         yield RankFit(k, H, error, float(np.sqrt(max(tail, 0.0))), exact, leading)
 
 
-def _leading(compression: Compression, rank: int, rows: NDArray | slice = slice(None)) -> Compression:
+def _leading(compression: Compression, rank: int, rows: Array | slice = slice(None)) -> Compression:
     Y = np.ascontiguousarray(compression.Y[rows, :rank])
     V = np.ascontiguousarray(compression.V[:, :rank])
     return Compression(Y, V, compression.singular_values[:rank], compression.n_power_iterations)
@@ -201,7 +200,7 @@ def _realigned(compression: Compression) -> Compression:
 
 def _fit(
     compression: Compression, k: int, method: str, total: float, *, intercept: bool, rng: np.random.Generator
-) -> tuple[NDArray, float]:
+) -> tuple[Array, float]:
     """Return unit loadings, and the error of a fit to the compressed matrix by the default sweeps."""
     errors: list[float] = []
     if method == "onmf":
@@ -217,7 +216,7 @@ def _fit(
         return H / np.where(norms > 0, norms, 1), errors[-1]
     penalty = 0.0
 
-    def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> NDArray:
+    def update(op: MatrixOperator, W: Array, loadings: Loadings) -> Array:
         nonlocal penalty
         penalty = penalty or L1 * root_mean_square(W)
         return update_by_hals(op, W, loadings, penalty=penalty)
@@ -263,7 +262,7 @@ def cross_validate(
     intercept: bool,
     rng: np.random.Generator,
     on_fit: Callable[[], object],
-) -> NDArray:
+) -> Array:
     """Return the mean squared error on hidden entries, n_folds x n_ranks."""
     if X.shape[0] > max_cells:
         rows = np.sort(rng.choice(X.shape[0], max_cells, replace=False))
@@ -287,13 +286,13 @@ def refit(
     intercept: bool,
     rng: np.random.Generator,
     on_fit: Callable[[], object],
-) -> NDArray:
+) -> Array:
     """Return the mean matched cosine of loadings between fits to subsamples, n_pairs x n_ranks.
 
     Each subsample is compressed on its own: within one compression everything repeats.
     """
     n_rows = max(1, int(SUBSAMPLE_SHARE * X.shape[0]))
-    loadings: list[list[NDArray]] = []
+    loadings: list[list[Array]] = []
     for stream in rng.spawn(n_subsamples):
         rows = np.sort(stream.choice(X.shape[0], n_rows, replace=False))
         part = X.rows(rows) if isinstance(X, DaskOperator) else X[rows]
@@ -307,7 +306,7 @@ def refit(
     return np.array([[matched_cosine(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs])
 
 
-def matched_cosine(A: NDArray, B: NDArray) -> float:
+def matched_cosine(A: Array, B: Array) -> float:
     """Return the mean cosine of the rows of A and B, of unit norm, that are matched one to one."""
     cosines = A @ B.T
     return float(cosines[linear_sum_assignment(-cosines)].mean())

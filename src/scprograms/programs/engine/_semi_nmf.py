@@ -6,12 +6,11 @@ import warnings
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.prepare import Prepared, expect, log_readings, moments, prepare, wants_intercept
 from scprograms._core.threads import resolve_n_jobs, threads
@@ -112,7 +111,7 @@ class SemiNMF(ProgramEstimator):
         self,
         n_components: int = 10,
         *,
-        init: Init | NDArray = "varimax",
+        init: Init | Array = "varimax",
         solver: Literal["hals", "mu"] = "hals",
         l1: float = 0.02,
         center: Literal["mean", "control"] | None = None,
@@ -142,10 +141,10 @@ class SemiNMF(ProgramEstimator):
         X: Matrix,
         y: None = None,  # noqa: ARG002
         *,
-        W: NDArray | None = None,
-        H: NDArray | None = None,
-        control: NDArray | None = None,
-    ) -> NDArray:
+        W: Array | None = None,
+        H: Array | None = None,
+        control: Array | None = None,
+    ) -> Array:
         """Fit the model and return the usages.
 
         Parameters
@@ -217,7 +216,7 @@ class SemiNMF(ProgramEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def loadings_of(self, X: Matrix, W: NDArray, *, control: NDArray | None = None) -> dict[str, NDArray]:
+    def loadings_of(self, X: Matrix, W: Array, *, control: Array | None = None) -> dict[str, Array]:
         """Return loadings and baseline by least squares for columns that need not have been in the fit.
 
         Parameters
@@ -261,7 +260,7 @@ class SemiNMF(ProgramEstimator):
             checks.one_of("init", self.init, (*STARTS, "nmf"))
         resolve_n_jobs(self.n_jobs)
 
-    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:
+    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> Array:
         """Set the fitted attributes, and return W with its programs in their final order."""
         W, H, op = fit.W, fit.loadings.H, prepared.op
         variance = column_variances(W) * np.square(H).sum(axis=1)

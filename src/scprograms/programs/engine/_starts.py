@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scprograms._core.matrix import Array
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_in_order
 from scprograms._core.svd import Compression
@@ -16,7 +16,7 @@ INTERCEPT_QUANTILE = 0.1
 
 def starting_usages(
     name: str, compression: Compression, n_components: int, *, intercept: bool, rng: np.random.Generator
-) -> NDArray:
+) -> Array:
     """Return W0 of the start called ``name``, in the dtype of the data."""
     n_obs = compression.Y.shape[0]
     if name == "random":
@@ -32,7 +32,7 @@ def starting_usages(
     return np.ascontiguousarray(W, dtype=compression.Y.dtype)
 
 
-def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:
+def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> Array:
     """Left singular vectors, each weighted by the share of it that is above the noise, in simple structure.
 
     The last direction of the sketch stands for the noise. Without weights, the directions next to it turn the rotation
@@ -60,7 +60,7 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
     return np.maximum(scores, 0, out=scores)
 
 
-def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
+def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> Array:  # noqa: ARG001
     """Non-negative W that spans the leading left singular vectors, where one exists (Gillis & Kumar 2015).
 
     The first singular vector of a non-negative irreducible matrix is positive: enough of it, added to each of the
@@ -77,7 +77,7 @@ def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, 
     return np.maximum(W, 0)
 
 
-def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
+def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> Array:  # noqa: ARG001
     """Non-negative double SVD (Boutsidis & Gallopoulos 2008): the stronger signed half of each singular pair."""
     U, V = compression.left(k).astype(np.float64), compression.V[:, :k].astype(np.float64)
     W = np.empty_like(U)
@@ -91,7 +91,7 @@ def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, inter
     return np.where(W > 0, W, W.mean())
 
 
-def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> NDArray:
+def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> Array:
     from sklearn.cluster import KMeans
 
     Y = compression.Y

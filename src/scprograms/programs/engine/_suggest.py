@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from scprograms._core.matrix import Array
 
 STABILITY_FLOOR = 0.7
 PLATEAU = 0.95
@@ -17,21 +18,21 @@ class RankCurves:
 
     ranks: list[int]
     """Numbers of programs that were tried, n."""
-    error: NDArray
+    error: Array
     """Frobenius norm of the residual, n."""
-    error_bound: NDArray
+    error_bound: Array
     """The least possible one, n."""
-    error_ratio: NDArray
+    error_ratio: Array
     """Their ratio, n."""
-    cv_error: NDArray
+    cv_error: Array
     """Mean over the folds of the mean squared error on hidden entries."""
-    cv_sd: NDArray
+    cv_sd: Array
     """Its standard deviation over the folds, n."""
-    stability: NDArray
+    stability: Array
     """Mean cosine between matched programs of subsamples, n."""
-    stability_sd: NDArray
+    stability_sd: Array
     """Its standard deviation over pairs of subsamples, n."""
-    silhouette: NDArray
+    silhouette: Array
     """Mean silhouette width of the pooled programs, n."""
     n_folds: int
     """Folds of the cross-validation."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, Matrix
 from scprograms._core.nnls import finish_rows
 from scprograms._core.operators.prepare import prepare
 from scprograms._core.threads import for_blocks, threads
@@ -38,11 +37,11 @@ class UsagesWithout:
     def __init__(
         self,
         X: Matrix,
-        loadings: NDArray,
+        loadings: Array,
         *,
-        baseline: NDArray,
-        center: NDArray,
-        scale: NDArray,
+        baseline: Array,
+        center: Array,
+        scale: Array,
         penalty: float,
     ) -> None:
         self._H = np.asarray(loadings, dtype=np.float64)
@@ -52,11 +51,11 @@ class UsagesWithout:
         wide = X.astype(np.float64) if X.dtype != np.float64 else X
         self._C = prepare(wide, self._center, self._scale, intercept=False).op.matmul(self._H.T)
 
-    def changes(self, features: NDArray) -> bool:
+    def changes(self, features: Array) -> bool:
         """Whether any program has a loading on one of the features."""
         return bool(self._H[:, features].any())
 
-    def solve(self, features: NDArray, rows: NDArray, start: NDArray, *, n_jobs: int | None = None) -> NDArray:
+    def solve(self, features: Array, rows: Array, start: Array, *, n_jobs: int | None = None) -> Array:
         """Return the usages of some rows without some features, len(rows) x k in double precision.
 
         ``start`` are the usages of the rows with all features; nothing but time depends on it.

@@ -13,6 +13,7 @@ import torch
 from scipy import sparse
 
 from scprograms._core.devices import choose_device, limited_threads
+from scprograms._core.matrix import Array
 
 from ._batches import Batches, Transform, canonical
 from ._networks import BasicAutoencoder, Network, SparseAutoencoder, StackedAutoencoder, Start, VariationalAutoencoder
@@ -209,7 +210,7 @@ class Autoencoder:
             return StackedAutoencoder(start, self.n_latent, self.layers, dropout=self.dropout)
         return VariationalAutoencoder(start, self.n_latent, self.layers, dropout=self.dropout, depth=self.depth)
 
-    def encode(self, X: sparse.csr_matrix) -> np.ndarray:
+    def encode(self, X: sparse.csr_matrix) -> Array:
         """Return the latent variables of the rows of a CSR matrix, n x n_latent, float32."""
         device = next(self.network_.parameters()).device
         batches = Batches(sparse.csr_matrix(X), self.transform_, device)

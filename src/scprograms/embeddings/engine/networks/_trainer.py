@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from scprograms._core.matrix import Array
+
 from ._batches import Batch, Batches
 
 
@@ -43,8 +45,8 @@ def train(
     loss: Callable[[Batch, float], torch.Tensor],
     batches: Batches,
     *,
-    rows: np.ndarray,
-    held_out: np.ndarray,
+    rows: Array,
+    held_out: Array,
     schedule: Schedule,
     stage: str,
     order: np.random.Generator,
@@ -102,7 +104,7 @@ def _one_epoch(
     module: nn.Module,
     loss: Callable[[Batch, float], torch.Tensor],
     batches: Batches,
-    rows: np.ndarray,
+    rows: Array,
     schedule: Schedule,
     progress: float,
     optimizer: torch.optim.Optimizer,
@@ -123,7 +125,7 @@ def _evaluate(
     module: nn.Module,
     loss: Callable[[Batch, float], torch.Tensor],
     batches: Batches,
-    rows: np.ndarray,
+    rows: Array,
     batch_size: int,
 ) -> float:
     """Return the loss without dropout and noise, after the warm-up; NaN where there are no rows."""
