@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numba
 import numpy as np
@@ -12,6 +12,9 @@ from scprograms._core.matrix import Array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class GroupMoments:
         return np.where(self.counts[:, None] > 0, self.center + self.deviations, 0.0)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[P, T]) -> Callable[P, T]:
     # Without fastmath, unlike the kernels of the factorization: the order of the subtractions is the point here.
+    kernel: Callable[P, T]
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        kernel = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither the installation nor the user's cache folder is writable
-        return numba.njit(nogil=True)(function)
+        kernel = numba.njit(nogil=True)(function)
+    return kernel
 
 
 @compiled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .matrix import Array
+from .matrix import Array, FloatArray
 from .threads import jit
 
 PIVOT_TOL = 1e-10
@@ -12,7 +12,7 @@ GRADIENT_TOL = 1e-10
 
 
 @jit
-def solve_on_support(G: Array, c: Array, support: Array, n: int, factor: Array, z: Array) -> bool:
+def solve_on_support(G: FloatArray, c: FloatArray, support: Array, n: int, factor: Array, z: FloatArray) -> bool:
     """Solve ``G z = c`` on the first n entries of ``support`` by Cholesky into z; False where G is singular there."""
     for i in range(n):
         row = support[i]
@@ -37,7 +37,7 @@ def solve_on_support(G: Array, c: Array, support: Array, n: int, factor: Array, 
 
 
 @jit
-def finish_rows(W: Array, C: Array, G: Array, offset: Array, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
+def finish_rows(W: FloatArray, C: FloatArray, G: FloatArray, offset: FloatArray, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
     """Minimise ``1/2 w G w' - w (c - offset)`` over w >= 0 exactly, for the rows start..stop of W, in place.
 
     An active set method (Lawson & Hanson 1974, chapter 23) that begins at the support of what is in W already. A row

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from .matrix import Array
+from .matrix import FloatArray
 from .sums import sum_in_order
 from .threads import map_blocks
 
@@ -18,7 +18,7 @@ MAX_TENSOR = 200
 """Up to so many axes their third moments are kept, k x k x k; of more they would not fit in memory."""
 
 
-def simple_structure(U: Array, *, rng: np.random.Generator) -> Array:
+def simple_structure(U: FloatArray, *, rng: np.random.Generator) -> FloatArray:
     """Return the k x k rotation to simple structure: varimax [1]_, then the largest third moments.
 
     Varimax takes fourth powers, which know no sign and which single rows dominate. Usages have a sign: from the varimax
@@ -53,11 +53,11 @@ def simple_structure(U: Array, *, rng: np.random.Generator) -> Array:
     return rotation @ _ascend(partial(_skewness_gradient, _third_moments(U, weights)), k)
 
 
-def _fourth_moments(U: Array, weights: Array, gram: Array, rotation: Array) -> Array:
+def _fourth_moments(U: FloatArray, weights: FloatArray, gram: FloatArray, rotation: FloatArray) -> FloatArray:
     """Gradient of ``sum_j (E z_j^4 - (E z_j^2)^2)``, up to a factor, for ``Z = U R``; ``gram`` is ``E u'u``."""
     second_moments = np.sum(rotation * (gram @ rotation), axis=0)
 
-    def block(a: int, b: int) -> Array:
+    def block(a: int, b: int) -> FloatArray:
         Z = U[a:b] @ rotation
         Z *= (Z * Z - second_moments) * weights[a:b, None]
         return U[a:b].T @ Z
@@ -65,11 +65,11 @@ def _fourth_moments(U: Array, weights: Array, gram: Array, rotation: Array) -> A
     return sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
 
 
-def _third_moments(U: Array, weights: Array) -> Array:
+def _third_moments(U: FloatArray, weights: FloatArray) -> FloatArray:
     """Return ``E u_a u_b u_c``, k x k x k: all that the criterion asks of the rows, however often it is asked."""
     k = U.shape[1]
 
-    def block(a: int, b: int) -> Array:
+    def block(a: int, b: int) -> FloatArray:
         rows, weighted = U[a:b], U[a:b] * weights[a:b, None]
         moments = np.empty((k, k, k))
         for j in range(k):
@@ -80,27 +80,29 @@ def _third_moments(U: Array, weights: Array) -> Array:
     return sum_in_order(map_blocks(block, len(U)), np.zeros((k, k, k)))
 
 
-def _skewness_gradient(moments: Array, rotation: Array) -> Array:
+def _skewness_gradient(moments: FloatArray, rotation: FloatArray) -> FloatArray:
     """Gradient of ``sum_j |E z_j^3|``, up to a factor, for ``Z = U R``."""
     k = len(rotation)
     once = (moments.reshape(k * k, k) @ rotation).reshape(k, k, k)
-    gradient = np.einsum("abj,bj->aj", once, rotation)
-    return gradient * np.sign(np.sum(gradient * rotation, axis=0))
+    gradient: FloatArray = np.einsum("abj,bj->aj", once, rotation)
+    signs: FloatArray = np.sign(np.sum(gradient * rotation, axis=0))
+    return gradient * signs
 
 
-def _skewness_gradient_of_rows(U: Array, weights: Array, rotation: Array) -> Array:
+def _skewness_gradient_of_rows(U: FloatArray, weights: FloatArray, rotation: FloatArray) -> FloatArray:
     """Gradient of the same criterion from the rows, which are read once more for every call."""
 
-    def block(a: int, b: int) -> Array:
+    def block(a: int, b: int) -> FloatArray:
         Z = U[a:b] @ rotation
         Z *= Z * weights[a:b, None]
         return U[a:b].T @ Z
 
     gradient = sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
-    return gradient * np.sign(np.sum(gradient * rotation, axis=0))
+    signs: FloatArray = np.sign(np.sum(gradient * rotation, axis=0))
+    return gradient * signs
 
 
-def _ascend(gradient: Callable[[Array], Array], k: int) -> Array:
+def _ascend(gradient: Callable[[FloatArray], FloatArray], k: int) -> FloatArray:
     """Raise a criterion over rotations: R becomes the orthogonal factor of its gradient, repeatedly."""
     rotation, best = np.eye(k), 0.0
     for _ in range(MAX_ITER):

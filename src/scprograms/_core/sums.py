@@ -6,19 +6,19 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .matrix import Array
+from .matrix import FloatArray
 from .operators.protocol import MatrixOperator
 from .threads import map_blocks
 
 
-def sum_in_order(parts: Iterable[Array], total: Array) -> Array:
+def sum_in_order(parts: Iterable[FloatArray], total: FloatArray) -> FloatArray:
     """Add up arrays in float64, in their order: the sum does not depend on who finished first."""
     for part in parts:
         total += part
     return total
 
 
-def sum_of_products(A: Array, B: Array) -> Array:
+def sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
     """``A.T @ B`` over many rows: products of a block in the dtype of the data, their sum in float64."""
     blocks = map_blocks(lambda start, stop: A[start:stop].T @ B[start:stop], A.shape[0])
     return sum_in_order(blocks, np.zeros((A.shape[1], B.shape[1])))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from .matrix import Array
+from .matrix import FloatArray
 from .operators.protocol import MatrixOperator
 from .sums import sum_of_products
 
@@ -18,13 +18,13 @@ MAX_POWER_ITERATIONS = 12
 class Compression:
     """The leading ``r`` directions of X: ``X ~ Y V'`` with ``Y = U S`` (n_obs x r) and orthonormal V (n_vars x r)."""
 
-    Y: Array
-    V: Array
-    singular_values: Array
+    Y: FloatArray
+    V: FloatArray
+    singular_values: FloatArray
     """All r of them, largest first, in float64."""
     n_power_iterations: int
 
-    def left(self, k: int) -> Array:
+    def left(self, k: int) -> FloatArray:
         """Return the leading k left singular vectors."""
         s = self.singular_values[:k]
         return self.Y[:, :k] / np.where(s > 0, s, 1).astype(self.Y.dtype)
@@ -69,7 +69,7 @@ def compress(
     return Compression(basis * scale, longer * inverse.astype(op.dtype), singular_values, n_iter)
 
 
-def starting_basis(shape: tuple[int, int], rank: int, dtype: np.dtype, *, rng: np.random.Generator) -> Array:
+def starting_basis(shape: tuple[int, int], rank: int, dtype: np.dtype, *, rng: np.random.Generator) -> FloatArray:
     """Return the random basis of the shorter side that the iteration starts from."""
     return _orthonormal(rng.standard_normal((min(shape), min(rank, *shape))).astype(dtype))
 
@@ -80,51 +80,51 @@ class _ByProducts:
     def __init__(self, op: MatrixOperator) -> None:
         self._op, self._tall = op, op.shape[0] >= op.shape[1]
 
-    def at(self, basis: Array) -> None:
+    def at(self, basis: FloatArray) -> None:
         if self._tall:
             self._longer, self.onward = self._op.cross(basis)
         else:
             longer = self._longer = self._op.rmatmul(basis)
             self.onward = lambda: self._op.matmul(longer)
-        self._energies: tuple[Array, Array] | None = None
+        self._energies: tuple[FloatArray, FloatArray] | None = None
 
-    def energies(self) -> tuple[Array, Array]:
+    def energies(self) -> tuple[FloatArray, FloatArray]:
         if self._energies is None:
             self._energies = _ritz(sum_of_products(self._longer, self._longer))
         return self._energies
 
-    def longer(self) -> Array:
+    def longer(self) -> FloatArray:
         return self._longer
 
 
 class _ByGram:
     """The same step by X'X; X itself is read once more, at the end."""
 
-    def __init__(self, op: MatrixOperator, gram: Array) -> None:
+    def __init__(self, op: MatrixOperator, gram: FloatArray) -> None:
         self._op, self._gram = op, gram
 
-    def at(self, basis: Array) -> None:
+    def at(self, basis: FloatArray) -> None:
         self._basis, self._image = basis, self._gram @ basis.astype(np.float64)
-        self._longer: Array | None = None
+        self._longer: FloatArray | None = None
 
-    def onward(self) -> Array:
+    def onward(self) -> FloatArray:
         return self._image.astype(self._basis.dtype)
 
-    def energies(self) -> tuple[Array, Array]:
+    def energies(self) -> tuple[FloatArray, FloatArray]:
         if self._longer is None:
             return _ritz(self._basis.T.astype(np.float64) @ self._image)
         return _ritz(sum_of_products(self._longer, self._longer))
 
-    def longer(self) -> Array:
+    def longer(self) -> FloatArray:
         self._longer = self._op.matmul(self._basis)
         return self._longer
 
 
-def _orthonormal(A: Array) -> Array:
+def _orthonormal(A: FloatArray) -> FloatArray:
     # In float64: single precision would lose the directions below 1e-4 of the largest singular value.
     return linalg.qr(A.astype(np.float64), mode="economic", overwrite_a=True, check_finite=False)[0].astype(A.dtype)
 
 
-def _ritz(gram: Array) -> tuple[Array, Array]:
+def _ritz(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
     energies, rotation = linalg.eigh(gram, check_finite=False)
     return energies[::-1], rotation[:, ::-1]

@@ -144,7 +144,7 @@ def empty_rows(matrix: Matrix) -> Array:
     if sparse.issparse(matrix):
         # Not abs(matrix): scipy would merge duplicate entries in place first.
         stored = type(matrix)((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape)
-        return stored @ np.ones(matrix.shape[1]) == 0
+        return np.asarray(stored @ np.ones(matrix.shape[1]) == 0)
     return np.asarray(~matrix.any(axis=1))
 
 

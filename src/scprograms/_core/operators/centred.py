@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import FloatArray
 
 from .protocol import MatrixOperator, RowUpdate, TwoProducts
 
@@ -15,7 +15,7 @@ from .protocol import MatrixOperator, RowUpdate, TwoProducts
 class CenteredOperator(TwoProducts):
     """``(X - 1 center') diag(1/scale)`` of another operator, without forming it."""
 
-    def __init__(self, base: MatrixOperator, center: Array, scale: Array | None = None) -> None:
+    def __init__(self, base: MatrixOperator, center: FloatArray, scale: FloatArray | None = None) -> None:
         self._base = base
         self._center = np.asarray(center, dtype=np.float64)
         self._scale = np.ones(base.shape[1]) if scale is None else np.asarray(scale, dtype=np.float64)
@@ -23,23 +23,23 @@ class CenteredOperator(TwoProducts):
         self.dtype = base.dtype
         self.one_pass = base.one_pass
 
-    def matmul(self, B: Array) -> Array:
+    def matmul(self, B: FloatArray) -> FloatArray:
         B = B / self._scale[:, None]
         out = self._base.matmul(B)
         out -= (self._center @ B).astype(self.dtype)
         return out
 
-    def rmatmul(self, A: Array) -> Array:
+    def rmatmul(self, A: FloatArray) -> FloatArray:
         return self._centered(self._base.rmatmul(A), A.sum(axis=0, dtype=np.float64))
 
-    def _centered(self, product: Array, sums: Array) -> Array:
+    def _centered(self, product: FloatArray, sums: FloatArray) -> FloatArray:
         """Return the product with the transpose from that of the base, and the sums of the columns of the factor."""
         out = product.astype(np.float64)
         out -= np.outer(self._center, sums)
         out /= self._scale[:, None]
         return out.astype(self.dtype)
 
-    def cross(self, B: Array) -> tuple[Array, Callable[[], Array]]:
+    def cross(self, B: FloatArray) -> tuple[FloatArray, Callable[[], FloatArray]]:
         if not self.one_pass:
             return super().cross(B)
         B = B / self._scale[:, None]
@@ -47,20 +47,20 @@ class CenteredOperator(TwoProducts):
         shift = self._center @ B
         product -= shift.astype(self.dtype)
 
-        def centered_back() -> Array:
+        def centered_back() -> FloatArray:
             of_base = back().astype(np.float64) - np.outer(self._base.column_sums(), shift)
             return self._centered(of_base, product.sum(axis=0, dtype=np.float64))
 
         return product, centered_back
 
-    def through(self, B: Array, W: Array, update: RowUpdate) -> Array:
+    def through(self, B: FloatArray, W: FloatArray, update: RowUpdate) -> FloatArray:
         if not self.one_pass:
             return super().through(B, W, update)
         B = B / self._scale[:, None]
         of_base = self._base.through(B, W, Shifted(update, (self._center @ B).astype(self.dtype)))
         return self._centered(of_base, W.sum(axis=0, dtype=np.float64))
 
-    def gram(self) -> Array | None:
+    def gram(self) -> FloatArray | None:
         gram = self._base.gram()
         if gram is None:
             return None
@@ -70,10 +70,10 @@ class CenteredOperator(TwoProducts):
         gram /= self._scale
         return gram
 
-    def column_sums(self) -> Array:
+    def column_sums(self) -> FloatArray:
         return (self._base.column_sums() - self.shape[0] * self._center) / self._scale
 
-    def squared_deviations(self, center: Array) -> Array:
+    def squared_deviations(self, center: FloatArray) -> FloatArray:
         return self._base.squared_deviations(self._center + center * self._scale) / self._scale**2
 
 
@@ -82,8 +82,8 @@ class Shifted:
     """An update of rows from ``X B`` less a row."""
 
     update: RowUpdate
-    shift: Array
+    shift: FloatArray
 
-    def __call__(self, C: Array, W: Array) -> None:
+    def __call__(self, C: FloatArray, W: FloatArray) -> None:
         C -= self.shift
         self.update(C, W)

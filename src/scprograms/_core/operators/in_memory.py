@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import sparse
 
 from scprograms._core.kernels import column_deviations, column_sums, gather_rows, row_deviations, scatter_rows
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import AnySparse, Array, FloatArray, SparseMatrix
 from scprograms._core.sums import sum_in_order, sum_of_products
 from scprograms._core.threads import ROWS_PER_BLOCK, for_blocks, map_blocks
 
 from .protocol import TwoProducts
 
 
-def in_memory(X: Any) -> DenseOperator | CompressedOperator:
+def in_memory(X: Array | AnySparse) -> DenseOperator | CompressedOperator:
     """Wrap an array or sparse matrix; float32 and float64 stay, float16 becomes float32 and all else float64."""
     dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(np.float32 if X.dtype == np.float16 else float)
     if sparse.issparse(X):
-        compressed = X if X.format in ("csr", "csc") else X.tocsr()
+        compressed: SparseMatrix = X if X.format in ("csr", "csc") else X.tocsr()
         return CompressedOperator(compressed.astype(dtype, copy=False))
     return DenseOperator(np.asarray(X, dtype=dtype))
 
@@ -27,7 +25,7 @@ def in_memory(X: Any) -> DenseOperator | CompressedOperator:
 class DenseOperator(TwoProducts):
     """A numpy array, or some rows of it."""
 
-    def __init__(self, X: Array, rows: Array | None = None) -> None:
+    def __init__(self, X: FloatArray, rows: Array | None = None) -> None:
         self._X, self._rows = X, rows
         self.shape: tuple[int, int] = (len(X) if rows is None else len(rows), X.shape[1])
         self.dtype = X.dtype
@@ -36,14 +34,14 @@ class DenseOperator(TwoProducts):
         """Return some rows of the matrix as an operator; blocks of them are copied one at a time."""
         return DenseOperator(self._X, rows)
 
-    def matrix(self) -> Any:
+    def matrix(self) -> FloatArray:
         """Return the rows themselves."""
         return self._X if self._rows is None else self._X[self._rows]
 
-    def _block(self, start: int, stop: int) -> Array:
+    def _block(self, start: int, stop: int) -> FloatArray:
         return self._X[slice(start, stop) if self._rows is None else self._rows[start:stop]]
 
-    def matmul(self, B: Array) -> Array:
+    def matmul(self, B: FloatArray) -> FloatArray:
         B = np.ascontiguousarray(B, dtype=self.dtype)
         out = np.empty((self.shape[0], B.shape[1]), dtype=self.dtype)
 
@@ -53,19 +51,20 @@ class DenseOperator(TwoProducts):
         for_blocks(block, self.shape[0])
         return out
 
-    def rmatmul(self, A: Array) -> Array:
+    def rmatmul(self, A: FloatArray) -> FloatArray:
         A = np.asarray(A, dtype=self.dtype)
         blocks = map_blocks(lambda start, stop: self._block(start, stop).T @ A[start:stop], self.shape[0])
         return sum_in_order(blocks, np.zeros((self.shape[1], A.shape[1]))).astype(self.dtype)
 
-    def column_sums(self) -> Array:
+    def column_sums(self) -> FloatArray:
         blocks = map_blocks(lambda start, stop: self._block(start, stop).sum(axis=0, dtype=np.float64), self.shape[0])
         return sum_in_order(blocks, np.zeros(self.shape[1]))
 
-    def squared_deviations(self, center: Array) -> Array:
-        def block(start: int, stop: int) -> Array:
+    def squared_deviations(self, center: FloatArray) -> FloatArray:
+        def block(start: int, stop: int) -> FloatArray:
             deviations = self._block(start, stop).astype(np.float64) - center
-            return np.einsum("ij,ij->j", deviations, deviations)
+            squares: FloatArray = np.einsum("ij,ij->j", deviations, deviations)
+            return squares
 
         return sum_in_order(map_blocks(block, self.shape[0]), np.zeros(self.shape[1]))
 
@@ -77,7 +76,7 @@ class CompressedOperator(TwoProducts):
     is ever stored.
     """
 
-    def __init__(self, X: sparse.spmatrix | sparse.sparray, rows: Array | None = None) -> None:
+    def __init__(self, X: SparseMatrix, rows: Array | None = None) -> None:
         self._by_row, self._rows = X.format == "csr", rows
         self._point_to(X, rows)
         self.shape: tuple[int, int] = X.shape if rows is None else (len(rows), X.shape[1])
@@ -89,22 +88,22 @@ class CompressedOperator(TwoProducts):
             return CompressedOperator(self._X, rows)
         return CompressedOperator(self._X.tocsr()[rows])
 
-    def matrix(self) -> Any:
+    def matrix(self) -> SparseMatrix:
         """Return the rows themselves."""
         return self._X if self._rows is None else self._X[self._rows]
 
-    def _point_to(self, X: sparse.spmatrix | sparse.sparray, rows: Array | None) -> None:
+    def _point_to(self, X: SparseMatrix, rows: Array | None) -> None:
         self._X, self._indices, self._data = X, X.indices, X.data
         self._begins = X.indptr[:-1] if rows is None else X.indptr[rows]
         self._ends = X.indptr[1:] if rows is None else X.indptr[rows + 1]
 
-    def matmul(self, B: Array) -> Array:
+    def matmul(self, B: FloatArray) -> FloatArray:
         return (self._gather if self._by_row else self._scatter)(B, self.shape[0])
 
-    def rmatmul(self, A: Array) -> Array:
+    def rmatmul(self, A: FloatArray) -> FloatArray:
         return (self._scatter if self._by_row else self._gather)(A, self.shape[1])
 
-    def _gather(self, dense: Array, n_out: int) -> Array:
+    def _gather(self, dense: FloatArray, n_out: int) -> FloatArray:
         dense = np.ascontiguousarray(dense, dtype=self.dtype)
         out = np.empty((n_out, dense.shape[1]), dtype=self.dtype)
         for_blocks(
@@ -115,11 +114,11 @@ class CompressedOperator(TwoProducts):
         )
         return out
 
-    def _scatter(self, dense: Array, n_out: int) -> Array:
+    def _scatter(self, dense: FloatArray, n_out: int) -> FloatArray:
         dense = np.ascontiguousarray(dense, dtype=self.dtype)
         n_rows, k = dense.shape
 
-        def block(start: int, stop: int) -> Array:
+        def block(start: int, stop: int) -> FloatArray:
             part = np.zeros((n_out, k), dtype=self.dtype)
             scatter_rows(self._begins, self._ends, self._indices, self._data, dense, part, start, stop)
             return part
@@ -132,7 +131,7 @@ class CompressedOperator(TwoProducts):
             return next(iter(parts), np.zeros((n_out, k), dtype=self.dtype))
         return sum_in_order(parts, np.zeros((n_out, k))).astype(self.dtype)
 
-    def column_sums(self) -> Array:
+    def column_sums(self) -> FloatArray:
         if not self._by_row:
             return np.add.reduceat(np.append(self._data.astype(np.float64), 0.0), self._begins) * (
                 self._ends > self._begins
@@ -141,7 +140,7 @@ class CompressedOperator(TwoProducts):
         column_sums(self._begins, self._ends, self._indices, self._data, sums)
         return sums
 
-    def squared_deviations(self, center: Array) -> Array:
+    def squared_deviations(self, center: FloatArray) -> FloatArray:
         if not self._X.has_canonical_format:  # duplicates add up in every product; only squares need them merged first
             merged = self._X.copy()
             merged.sum_duplicates()
@@ -160,20 +159,21 @@ class CompressedOperator(TwoProducts):
 class LowRankOperator(TwoProducts):
     """``Y V'``: a matrix known by its compression."""
 
-    def __init__(self, Y: Array, V: Array) -> None:
+    def __init__(self, Y: FloatArray, V: FloatArray) -> None:
         self._Y, self._V, self._gram = DenseOperator(Y), V, sum_of_products(Y, Y)
         self.shape: tuple[int, int] = (Y.shape[0], V.shape[0])
         self.dtype = Y.dtype
 
-    def matmul(self, B: Array) -> Array:
+    def matmul(self, B: FloatArray) -> FloatArray:
         return self._Y.matmul(self._V.T @ np.asarray(B, dtype=self.dtype))
 
-    def rmatmul(self, A: Array) -> Array:
+    def rmatmul(self, A: FloatArray) -> FloatArray:
         return self._V @ self._Y.rmatmul(A)
 
-    def column_sums(self) -> Array:
+    def column_sums(self) -> FloatArray:
         return self._V @ self._Y.column_sums()
 
-    def squared_deviations(self, center: Array) -> Array:
-        squares = np.einsum("ij,jk,ik->i", self._V, self._gram, self._V)
-        return squares - 2 * center * self.column_sums() + self.shape[0] * np.square(center)
+    def squared_deviations(self, center: FloatArray) -> FloatArray:
+        squares: FloatArray = np.einsum("ij,jk,ik->i", self._V, self._gram, self._V)
+        squared_center: FloatArray = np.square(center)
+        return squares - 2 * center * self.column_sums() + self.shape[0] * squared_center

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import Array, Matrix
 
 from ._genes import GeneScaler, principal_axes
 from ._nearby import LocalTerm
@@ -33,9 +33,9 @@ class PeakMean:
 
     mean: Array
 
-    def scores(self, clipped: object, local: Array | None = None) -> Array:  # noqa: ARG002
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:  # noqa: ARG002
         """Return cells x peaks."""
-        n = clipped.shape[0]  # type: ignore[attr-defined]
+        n = clipped.shape[0]
         return np.tile(as_probability(self.mean), (n, 1))
 
 
@@ -53,7 +53,7 @@ class Ridge:
     """Slope of the expression near each peak; zeros without it."""
     penalty: float
 
-    def scores(self, clipped: object, local: Array | None = None) -> Array:
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:
         """Return cells x peaks."""
         values = self.mean + (self.scaler.times(clipped, self.axes) - self.centre) @ self.slopes
         if local is not None:
@@ -74,11 +74,11 @@ class Neighbours:
     """Training cells x peaks, boolean."""
     n_neighbours: int
 
-    def scores(self, clipped: object, local: Array | None = None) -> Array:  # noqa: ARG002
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:  # noqa: ARG002
         """Return cells x peaks."""
         return self.at(self.nearest(clipped, self.n_neighbours), self.n_neighbours)
 
-    def nearest(self, clipped: object, n: int) -> Array:
+    def nearest(self, clipped: Matrix, n: int) -> Array:
         """Return the indices of the ``n`` nearest training cells of each cell, the nearest first."""
         from sklearn.neighbors import NearestNeighbors
 
@@ -95,7 +95,7 @@ class Neighbours:
         return as_probability((found + _PRIOR_CELLS * self.mean) / (n + _PRIOR_CELLS))
 
 
-def components(scaler: GeneScaler, clipped: object, n: int) -> tuple[Array, Array]:
+def components(scaler: GeneScaler, clipped: Matrix, n: int) -> tuple[Array, Array]:
     """Return the principal axes of the training cells, genes x components, and the cells' places on them."""
     axes = principal_axes(scaler, clipped, n)
     return axes, scaler.times(clipped, axes)

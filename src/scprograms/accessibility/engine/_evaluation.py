@@ -213,7 +213,7 @@ def evaluate(
         calibrations.append(calibration_table(y, p).assign(model=name))
         confusions.append({"model": name, **confusion(y, p, thresholds[name])})
     models = pd.DataFrame(rows).set_index("model")
-    models["gain"] -= models.loc[MEAN, "gain"]
+    models["gain"] -= models["gain"].loc[MEAN]
     return Evaluation(
         models=models,
         peaks=peaks,

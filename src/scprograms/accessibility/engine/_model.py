@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import Array, Matrix
 
 from ._baselines import Neighbours, PeakMean, Ridge, components, neighbour_numbers, ridge_path
 from ._genes import GeneScaler
@@ -110,7 +110,7 @@ class AccessibilityModel:
 
     def fit(
         self,
-        X: Any,
+        X: Matrix,
         Y: Array,
         split: Split,
         *,
@@ -189,11 +189,11 @@ class AccessibilityModel:
             return False
         return True
 
-    def _near(self, clipped: Any) -> Array | None:
+    def _near(self, clipped: Matrix) -> Array | None:
         return None if self._local is None else self._local.of(self._scaler, clipped)
 
     def _fit_ridge(
-        self, axes: Array, places: Array, clipped: Any, Y: Array, split: Split, chosen: dict[str, str]
+        self, axes: Array, places: Array, clipped: Matrix, Y: Array, split: Split, chosen: dict[str, str]
     ) -> None:
         there, near = clipped[split.validation], self._near(clipped[split.validation])
         path = list(ridge_path(self._scaler, axes, places, Y[split.train].astype(np.float64), self._local))
@@ -203,7 +203,7 @@ class AccessibilityModel:
         chosen["ridge"] = f"penalty {best.penalty:g}"
 
     def _fit_neighbours(
-        self, axes: Array, places: Array, clipped: Any, Y: Array, split: Split, chosen: dict[str, str]
+        self, axes: Array, places: Array, clipped: Matrix, Y: Array, split: Split, chosen: dict[str, str]
     ) -> None:
         numbers = neighbour_numbers(len(split.train))
         mean = Y[split.train].mean(axis=0)
@@ -214,7 +214,7 @@ class AccessibilityModel:
         self.candidates_["knn"] = best
         chosen["knn"] = f"{best.n_neighbours} neighbours"
 
-    def _choose(self, clipped: Any, Y: Array, setting: dict[str, str]) -> None:
+    def _choose(self, clipped: Matrix, Y: Array, setting: dict[str, str]) -> None:
         near = self._near(clipped)
         scores = {name: predictor.scores(clipped, near) for name, predictor in self.candidates_.items()}
         pr_auc = {name: untied_precision(Y, values) for name, values in scores.items()}
@@ -246,9 +246,9 @@ class AccessibilityModel:
     @property
     def threshold_(self) -> float:
         """Probability from which on the model calls a peak open."""
-        return float(self.validation_.loc[self.model_, "threshold"])
+        return float(self.validation_["threshold"].loc[self.model_])
 
-    def predict_proba(self, X: Any, *, model: str | None = None) -> Array:
+    def predict_proba(self, X: Matrix, *, model: str | None = None) -> Array:
         """Return the probability that each peak is open in each cell, cells x peaks, float32.
 
         Parameters
@@ -271,7 +271,7 @@ class AccessibilityModel:
         scores = self.candidates_[name].scores(clipped, self._near(clipped))
         return calibrated(scores, float(row["slope"]), float(row["intercept"])).astype(np.float32)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Matrix) -> Array:
         """Return whether each peak is called open in each cell, boolean, cells x peaks.
 
         Parameters

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import Array, Matrix
 
 from ._genes import GeneScaler
 from ._nearby import LocalTerm
@@ -25,7 +25,7 @@ class Network:
     scaler: GeneScaler
     weights: dict[str, Array]
 
-    def scores(self, clipped: Any, local: Array | None = None) -> Array:
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:
         """Return cells x peaks."""
         parts = []
         for start in range(0, clipped.shape[0], _CELLS_PER_CHUNK):
@@ -70,7 +70,7 @@ def check_torch() -> None:
 
 def train(
     scaler: GeneScaler,
-    clipped: Any,
+    clipped: Matrix,
     observed: Array,
     split: tuple[Array, Array],
     *,

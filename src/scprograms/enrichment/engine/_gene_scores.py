@@ -54,7 +54,7 @@ def gene_scores(X: Matrix, W: Array) -> Array:
     else:
         product, deviation = _products(X, centred)
     scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    return np.linalg.pinv(centred.T @ centred, hermitian=True) @ (product * scale)
+    return np.asarray(np.linalg.pinv(centred.T @ centred, hermitian=True) @ (product * scale))
 
 
 def _products(X: Matrix, centred: Array) -> tuple[Array, Array]:
@@ -78,8 +78,8 @@ def _products(X: Matrix, centred: Array) -> tuple[Array, Array]:
 
 def _squared_deviations(block: Matrix, mean: Array) -> Array:
     if not sparse.issparse(block):
-        return np.sum((block - mean) ** 2, axis=0)
+        return np.asarray(np.sum((block - mean) ** 2, axis=0))
     block.sum_duplicates()
     n_stored = np.bincount(block.indices, minlength=len(mean))
     stored = np.bincount(block.indices, weights=(block.data - mean[block.indices]) ** 2, minlength=len(mean))
-    return stored + (block.shape[0] - n_stored) * mean**2
+    return np.asarray(stored + (block.shape[0] - n_stored) * mean**2)

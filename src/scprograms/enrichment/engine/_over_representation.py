@@ -113,7 +113,7 @@ def _tail(overlap: Array, term_size: Array, list_size: Array, n_genes: int) -> t
         x, m, n = sizes
     if len(x) == 0:
         return p, log_p
-    tail = hypergeom.sf(x - 1, n_genes, m, n)
+    tail = np.asarray(hypergeom.sf(x - 1, n_genes, m, n))
     with np.errstate(divide="ignore"):
         log_tail = np.log(tail)
     lost = tail == 0

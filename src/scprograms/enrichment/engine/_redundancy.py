@@ -39,7 +39,8 @@ def jaccard_neighbours(membership: sparse.csr_array, *, threshold: float) -> spa
     if not 0 < threshold <= 1:
         msg = f"threshold={threshold} is out of range; pass a Jaccard index above 0 and at most 1."
         raise ValueError(msg)
-    members = sparse.csr_array(membership, dtype=np.int64, copy=True)
+    # The stubs know no dtype beside a sparse matrix.
+    members: sparse.csr_array = sparse.csr_array(membership, dtype=np.int64, copy=True)  # type: ignore[call-overload]
     members.data[:] = members.data != 0
     members.eliminate_zeros()
     size = np.diff(members.indptr)

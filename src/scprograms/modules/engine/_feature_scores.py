@@ -198,4 +198,4 @@ def _shares(values: Array, scales: Array) -> tuple[Array, Array]:
 def _entropy(p: Array) -> Array:
     """Return the entropy of each row, in bits."""
     logs = np.log2(np.maximum(p, np.finfo(np.float64).tiny))  # 0 log 0 = 0: the zero is the other factor
-    return 0.0 - np.einsum("ij,ij->i", p, logs)
+    return np.asarray(0.0 - np.einsum("ij,ij->i", p, logs))

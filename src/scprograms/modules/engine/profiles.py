@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
 def group_sums(values: Array, codes: Array, n_groups: int) -> Array:
     """Sums of the rows of each group, groups x columns."""
     indicator = (codes[None, :] == np.arange(n_groups)[:, None]).astype(np.float64)
-    return indicator @ values
+    return np.asarray(indicator @ values)
 
 
 def bin_means(matrix: Matrix, features: Array, sizes: Array) -> Array:
@@ -27,5 +27,5 @@ def bin_means(matrix: Matrix, features: Array, sizes: Array) -> Array:
         shape=(len(sizes), matrix.shape[1]),
     )
     # In the format of the matrix: scipy would copy all of it into that of the bins.
-    means = matrix @ (bins.T.asformat(matrix.format) if sparse.issparse(matrix) else bins.T)
+    means: Array | AnySparse = matrix @ (bins.T.asformat(matrix.format) if sparse.issparse(matrix) else bins.T)
     return (means.toarray() if sparse.issparse(means) else np.asarray(means)).T

@@ -101,13 +101,15 @@ def eliminate_strata(cells: Cells) -> Elimination:
         (np.ones(len(cells.rows)), (cells.strata, cells.labels)), shape=(n_strata, n_groups)
     )  # the sum of duplicates is what counts
     counts.sum_duplicates()
-    graph = sparse.block_array([[None, counts], [counts.T, None]])
-    n_parts = int(connected_components(graph, directed=False, return_labels=False))
+    blocks: list[list[sparse.csr_array | sparse.csc_array | None]] = [[None, counts], [counts.T, None]]
+    graph = sparse.block_array(blocks)
+    # The stubs know the answer with labels alone.
+    n_parts = int(connected_components(graph, directed=False, return_labels=False))  # type: ignore[call-overload]
     df_between = n_groups - n_parts
     shares = counts.tocoo()
     inverse = np.zeros((n_strata, n_strata))
     if n_strata > 1:
-        sums = np.asarray(counts.sum(axis=1)).ravel()
+        sums: Array = np.asarray(counts.sum(axis=1)).ravel()
         rest = np.diag(sums) - (counts @ sparse.diags_array(1 / sizes) @ counts.T).toarray()
         eigenvalues, vectors = np.linalg.eigh(rest)
         # As many are zero as there are parts without a group in common; rounding would hide that.

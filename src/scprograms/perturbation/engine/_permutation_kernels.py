@@ -171,7 +171,8 @@ def furthest(sums: Array, units: Array, out: Array) -> None:
 @compiled
 def row_of(place: int, segments: Array) -> int:
     """Row of a place in the union of two runs of rows, (start, length, start, length)."""
-    return segments[0] + place if place < segments[1] else segments[2] + place - segments[1]
+    row: int = segments[0] + place if place < segments[1] else segments[2] + place - segments[1]
+    return row
 
 
 @compiled

@@ -220,4 +220,4 @@ def least_scale(df: Array) -> Array:
 def _total_weight(data: ReplicateMeans, fit: WeightedFit) -> Array:
     """Return the mean of minus the derivative of the sum of squares: weights times (1 - leverage), summed."""
     squares = sum_by(fit.weights**2, data.groups, len(fit.group_weights))
-    return fit.weights.sum(axis=0) - (squares / fit.group_weights).sum(axis=0)
+    return np.asarray(fit.weights.sum(axis=0) - (squares / fit.group_weights).sum(axis=0))

@@ -58,7 +58,7 @@ def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: Array, n_t
         def hits(first: int, last: int) -> Array:
             out = np.empty((last - first, len(active)))
             _furthest(*columns, bounds, key, first, out)
-            return out >= limit[active]
+            return np.asarray(out >= limit[active])
 
         return hits
 
@@ -75,7 +75,7 @@ def _expected_ratio(data: ReplicateMeans) -> Array:
     parts = variance_components(data)
     error = np.sqrt(parts.ratio_variance)
     z = np.where(parts.ratio > 0, parts.ratio / error, (parts.scale - 1) * np.sqrt(parts.df / 2))
-    return error * (z + np.exp(-(z**2) / 2 - log_ndtr(z)) / np.sqrt(2 * np.pi))
+    return np.asarray(error * (z + np.exp(-(z**2) / 2 - log_ndtr(z)) / np.sqrt(2 * np.pi)))
 
 
 def _shrinkage(fit: WeightedFit) -> Array | float:
@@ -86,7 +86,7 @@ def _shrinkage(fit: WeightedFit) -> Array | float:
     shares = fit.group_shares - np.einsum("gk,gsk->sk", W, fit.group_shares) / W.sum(axis=0)
     more = np.einsum("gsk,kst,gtk->gk", shares, fit.strata_covariance, shares, optimize=True)
     variance = 1 / W - 1 / W.sum(axis=0)
-    return np.sqrt(variance / (variance + more))
+    return np.asarray(np.sqrt(variance / (variance + more)))
 
 
 def _canonical_order(data: ReplicateMeans) -> tuple[Array, Array]:

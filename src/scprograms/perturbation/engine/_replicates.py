@@ -354,7 +354,7 @@ class Cells:
         within = C - group_moments(C, cells).means[cells]
         # Relative to the first row, so that a constant column stays constant.
         slopes = np.linalg.pinv(within.T @ within, hermitian=True) @ (within.T @ (values - values[0]))
-        return values - (C - C.mean(axis=0)) @ slopes
+        return np.asarray(values - (C - C.mean(axis=0)) @ slopes)
 
 
 def checked_cells(

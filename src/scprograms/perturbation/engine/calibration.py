@@ -76,7 +76,7 @@ def effective_columns(units: Array) -> float:
     r2 = np.corrcoef(units, rowvar=False)[np.triu_indices(k, 1)] ** 2
     by_chance = 1 / (n - 1)
     mean = max(0.0, (float(r2.mean()) - by_chance) / (1 - by_chance))
-    return k / (1 + (k - 1) * mean)
+    return float(k / (1 + (k - 1) * mean))
 
 
 def inflation_interval(log10_p: Array, n_effective: float, *, n_independent: float, seed: int) -> tuple[float, float]:

@@ -101,7 +101,7 @@ class Effects:
         table = pd.DataFrame(
             {"perturbation": np.repeat([names[g] for g in rows], k), "program": np.tile(programs, len(rows))} | columns
         )
-        table.insert(table.columns.get_loc("log10_p") + 1, "q", q)
+        table.insert(list(table.columns).index("log10_p") + 1, "q", q)
         return table
 
 
@@ -199,7 +199,7 @@ def without_covariates(values: Array, comparison: Comparison) -> Array:
     C[~rows] = 0
     values = np.asarray(values, dtype=np.float64)
     slopes = np.linalg.lstsq(centred(C[rows]), centred(values[rows]), rcond=1e-10)[0]
-    return values - C @ slopes
+    return np.asarray(values - C @ slopes)
 
 
 def compare_without_targets(

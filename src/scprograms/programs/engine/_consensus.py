@@ -14,11 +14,11 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import in_memory
-from scprograms._core.operators.prepare import check_non_negative, expect, log_readings, wants_intercept
+from scprograms._core.operators.prepare import Source, check_non_negative, expect, log_readings, wants_intercept
 from scprograms._core.operators.protocol import is_dask
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import threads
@@ -44,25 +44,25 @@ class Consensus:
 
     model: ProgramEstimator
     """Fitted to all cells for the loadings of the consensus, with programs ordered by the variance they explain."""
-    usages: Array
+    usages: FloatArray
     """W, n_obs x k."""
-    runs: Array
+    runs: FloatArray
     """Unit loadings of every run, n_runs x k x n_features."""
     matches: Array
     """Which program of a run each consensus program is matched to, n_runs x k."""
-    cosines: Array
+    cosines: FloatArray
     """Cosine between the two, n_runs x k."""
     init: str
     """Start of the runs, ``"varimax"`` or ``"nmf"``."""
 
     @property
-    def stability(self) -> Array:
+    def stability(self) -> FloatArray:
         """Mean cosine of each program with what it is matched to in the runs."""
-        return self.cosines.mean(axis=0)
+        return np.asarray(self.cosines.mean(axis=0))
 
 
 def consensus_programs(
-    X: Matrix,
+    X: Source,
     n_components: int,
     *,
     method: Literal["semi_nmf", "nmf", "onmf"] = "semi_nmf",
@@ -163,7 +163,7 @@ def consensus_programs(
     op = X if isinstance(X, DaskOperator) else in_memory(X)
     fit = partial(unit_loadings_of, k=k, method=method, intercept=intercept)
 
-    def resampled(i: int, init: str) -> Array:
+    def resampled(i: int, init: str) -> FloatArray:
         rng = np.random.default_rng(streams[i])
         rows = np.sort(rng.choice(op.shape[0], max(1, round(subsample * op.shape[0])), replace=False))
         try:
@@ -172,11 +172,11 @@ def consensus_programs(
             error.add_note(f"In run {i} of {n_runs} with {k} programs and random_state={random_state!r}.")
             raise
 
-    def run(i: int, init: str) -> Array:
+    def run(i: int, init: str) -> FloatArray:
         return resampled(i, init) if remember is None else remember(f"{init}_{i:05d}", lambda: resampled(i, init))
 
     with threads(n_jobs):
-        pilots: list[Array] = []
+        pilots: list[FloatArray] = []
         if init == "auto":
             if not intercept:
                 pilots = [run(i, "varimax") for i in range(min(N_PILOTS, n_runs))]
@@ -230,7 +230,7 @@ def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[Array, Arr
     return np.clip(pooled @ pooled.T, -1, 1), runs, programs
 
 
-def match_runs(H: Array, runs: Array) -> tuple[Array, Array]:
+def match_runs(H: FloatArray, runs: FloatArray) -> tuple[Array, Array]:
     """Match unit programs one to one with those of every run; return the matches and their cosines, n_runs x k."""
     matches, cosines = np.empty(runs.shape[:2], dtype=np.int64), np.empty(runs.shape[:2])
     for i, run in enumerate(runs):
@@ -240,13 +240,13 @@ def match_runs(H: Array, runs: Array) -> tuple[Array, Array]:
     return matches, cosines
 
 
-def _mean_cosine(runs: Sequence[Array]) -> float:
+def _mean_cosine(runs: Sequence[FloatArray]) -> float:
     """Return the mean matched cosine between the programs of different runs."""
     pairs = combinations(runs, 2)
     return float(np.mean([match_runs(one, other[None])[1].mean() for one, other in pairs]))
 
 
-def _dense_enough(runs: Array, threshold: float) -> Array:
+def _dense_enough(runs: FloatArray, threshold: float) -> Array:
     """Return which programs of the runs are close to others, n_runs x k."""
     n_runs, k, n_vars = runs.shape
     pooled = runs.reshape(-1, n_vars)
@@ -267,7 +267,7 @@ def _dense_enough(runs: Array, threshold: float) -> Array:
     return kept.reshape(n_runs, k)
 
 
-def _align(runs: Array, start: Array, kept: Array | None) -> Array:
+def _align(runs: FloatArray, start: FloatArray, kept: Array | None) -> FloatArray:
     """Return the mean of what is matched to each program, from a start and until the matches stay."""
     H, previous = unit_rows_of(start), None
     for _ in range(MAX_ALIGNMENTS):
@@ -284,7 +284,7 @@ def _align(runs: Array, start: Array, kept: Array | None) -> Array:
     return H
 
 
-def _cluster(runs: Array, kept: Array | None, *, seed: int) -> Array:
+def _cluster(runs: FloatArray, kept: Array | None, *, seed: int) -> FloatArray:
     """Return the median of each cluster of programs."""
     from sklearn.cluster import KMeans
 

@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import FloatArray
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
-from scprograms._core.operators.prepare import expect, prepare
+from scprograms._core.operators.prepare import Readable, expect, prepare
 from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.threads import threads
 
@@ -30,7 +30,7 @@ CONSENSUS_METHODS = tuple(RUN_SWEEPS)
 
 def unit_loadings_of(
     op: MatrixOperator, k: int, method: str, *, init: str, intercept: bool, rng: np.random.Generator
-) -> Array:
+) -> FloatArray:
     """Return the loadings of a fit of few sweeps; its usages are never completed."""
     expect(op, sketch_rank=sketch_rank(k), rng=rng)
     if method == "onmf":
@@ -61,7 +61,7 @@ def unit_loadings_of(
     return unit_rows_of(H).astype(op.dtype)
 
 
-def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> Array:
+def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> FloatArray:
     compression, W = run.start(op)
     H = non_negative_start(compression, W, run.squared_norm)
     for part in (LowRankOperator(compression.Y, compression.V), op):
@@ -77,14 +77,16 @@ def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> Array:
     return H
 
 
-def unit_rows_of(H: Array) -> Array:
+def unit_rows_of(H: FloatArray) -> FloatArray:
     """Return rows of unit norm in float64; a row of zeros stays one."""
     H = H.astype(np.float64)
     norms = np.linalg.norm(H, axis=-1, keepdims=True)
     return H / np.where(norms > 0, norms, 1)
 
 
-def refit(X: Matrix, H: Array, method: str, *, random_state: int, n_jobs: int | None) -> tuple[ProgramEstimator, Array]:
+def refit(
+    X: Readable, H: FloatArray, method: str, *, random_state: int, n_jobs: int | None
+) -> tuple[ProgramEstimator, FloatArray]:
     """Return the estimator with these loadings, in the order of the variance they explain, and their usages."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -100,9 +102,11 @@ def refit(X: Matrix, H: Array, method: str, *, random_state: int, n_jobs: int | 
     return model, np.ascontiguousarray(W[:, order])
 
 
-def _refit_orthogonal(X: Matrix, H: Array, *, random_state: int, n_jobs: int | None) -> tuple[ProgramEstimator, Array]:
+def _refit_orthogonal(
+    X: Readable, H: FloatArray, *, random_state: int, n_jobs: int | None
+) -> tuple[ProgramEstimator, FloatArray]:
     model = OrthogonalNMF(len(H), random_state=random_state, n_jobs=n_jobs)
-    X = model._validated(X, reset=True)
+    validated = model._validated(X, reset=True)
     run = Factorizer(
         n_components=len(H),
         init="varimax",
@@ -114,13 +118,13 @@ def _refit_orthogonal(X: Matrix, H: Array, *, random_state: int, n_jobs: int | N
         rng=np.random.default_rng(random_state),
     )
     with threads(n_jobs):
-        op = as_operator(X)
+        op = as_operator(validated)
         run.sketch(op)
         model.tol_, model.orthogonality_, model.converged_ = 0.0, 0.0, True
         return model, model._keep(op, run, _in_one_program(H).T)
 
 
-def _in_one_program(H: Array) -> Array:
+def _in_one_program(H: FloatArray) -> FloatArray:
     """Leave each gene to the program that it has the largest loading in; a program without any keeps its largest."""
     alone = np.where(np.arange(len(H))[:, None] == H.argmax(axis=0), H, 0.0)
     for program in np.flatnonzero(~alone.any(axis=1) & H.any(axis=1)):

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import Array, FloatArray, Matrix
 from scprograms._core.operators.centred import CenteredOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.protocol import MatrixOperator
@@ -33,7 +33,9 @@ SPARE = 10
 
 
 @jit
-def _predict(rows: Array, columns: Array, W: Array, V: Array, mean: Array, out: Array, start: int, stop: int) -> None:
+def _predict(
+    rows: Array, columns: Array, W: FloatArray, V: FloatArray, mean: FloatArray, out: FloatArray, start: int, stop: int
+) -> None:
     """``out[t] = mean[columns[t]] + W[rows[t]] . V[columns[t]]``."""
     for t in range(start, stop):
         value = mean[columns[t]]
@@ -59,6 +61,8 @@ class MaskedMatrix:
         dtype = as_operator(X[:1]).dtype
         self.shape: tuple[int, int] = X.shape
         self.rows, self.columns = (part.astype(np.int32) for part in np.divmod(hidden, X.shape[1]))
+        filled: Matrix
+        self._values: Array
         if sparse.issparse(X):
             self.truth, filled, self._at = _union(X, hidden, dtype)
             self._values = filled.data
@@ -76,7 +80,7 @@ class MaskedMatrix:
         """Fill the hidden entries with the means of the visible ones of their columns."""
         self._values[self._at] = self._mean[self.columns]
 
-    def operator(self, *, intercept: bool) -> tuple[MatrixOperator, Array, float]:
+    def operator(self, *, intercept: bool) -> tuple[MatrixOperator, FloatArray, float]:
         """Return the filled matrix, centred with an intercept, what was subtracted, and its squared norm."""
         filled = self._values[self._at].astype(np.float64)
         total = self._norm + float(filled @ filled)
@@ -85,7 +89,7 @@ class MaskedMatrix:
         mean = self._op.column_sums() / self.shape[0]
         return CenteredOperator(self._op, mean), mean, total - self.shape[0] * float(mean @ mean)
 
-    def impute(self, W: Array, V: Array, mean: Array) -> float:
+    def impute(self, W: FloatArray, V: FloatArray, mean: FloatArray) -> float:
         """Fill the hidden entries with those of ``mean + W V'``; return the squared norm of the change."""
         predicted = np.empty(len(self._at))
         factors = np.ascontiguousarray(W), np.ascontiguousarray(V)

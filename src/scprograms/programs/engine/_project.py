@@ -9,9 +9,9 @@ import numpy as np
 from scipy import sparse
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import FloatArray, Matrix
 from scprograms._core.operators.prepare import prepare
-from scprograms._core.operators.protocol import is_dask
+from scprograms._core.operators.protocol import DaskArray, is_dask
 from scprograms._core.sums import squared_norm
 from scprograms._core.threads import threads
 
@@ -24,21 +24,21 @@ from ._solvers import Loadings, error_of, solve_usages_and_cross, with_explained
 class Projection:
     """Usages of given programs, and how well these fit."""
 
-    usages: Array
+    usages: FloatArray
     """W, n_obs x k, in the dtype of the data."""
-    variance_explained: Array
+    variance_explained: FloatArray
     """Share of the variance of the data in each program's term alone, k."""
     error: float
     """Frobenius norm of the residual, in scaled units."""
 
 
 def project_usages(
-    X: Matrix,
-    loadings: Array,
+    X: Matrix | DaskArray,
+    loadings: FloatArray,
     *,
-    baseline: Array | None = None,
-    center: Array | None = None,
-    scale: Array | None = None,
+    baseline: FloatArray | None = None,
+    center: FloatArray | None = None,
+    scale: FloatArray | None = None,
     penalty: float = 0.0,
     loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
     n_jobs: int | None = None,
@@ -119,7 +119,7 @@ def project_usages(
     return Projection(W, variance / (spread if spread > 0 else 1.0), error)
 
 
-def _by_divergence(X: Matrix, H: Array, dtype: np.dtype, *, n_jobs: int | None) -> Array:
+def _by_divergence(X: Matrix, H: FloatArray, dtype: np.dtype, *, n_jobs: int | None) -> FloatArray:
     """Return the usages that ``NMF`` with this loss gives new cells."""
     model = NMF(len(H), solver="mu", loss="kullback-leibler", n_jobs=n_jobs)
     model.components_ = H.astype(dtype)

@@ -10,11 +10,19 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
-from scprograms._core.operators.prepare import expect, log_readings, negatives, prepare, wants_intercept
+from scprograms._core.operators.prepare import (
+    Readable,
+    Source,
+    expect,
+    log_readings,
+    negatives,
+    prepare,
+    wants_intercept,
+)
 from scprograms._core.operators.protocol import MatrixOperator, is_dask
 from scprograms._core.progress import progress_bar
 from scprograms._core.sums import squared_norm, sum_of_products
@@ -43,7 +51,7 @@ class RankFit:
     """A fit of k programs to a compressed matrix."""
 
     k: int
-    H: Array
+    H: FloatArray
     """Loadings with rows of unit norm, k x n_vars."""
     error: float
     bound: float
@@ -53,7 +61,7 @@ class RankFit:
 
 
 def sweep_ranks(
-    X: Matrix,
+    X: Source,
     ranks: list[int],
     *,
     method: str = "semi_nmf",
@@ -149,7 +157,7 @@ def sweep_ranks(
     return curves
 
 
-def _check_matrix(X: Matrix, most: int, method: str) -> None:
+def _check_matrix(X: Readable, most: int, method: str) -> None:
     if method != "semi_nmf" and (n_negative := negatives(X)[0]):
         name = {"nmf": "NMF", "onmf": "orthogonal NMF"}[method]
         msg = f"X has {n_negative} negative values; {name} needs non-negative data: use method='semi_nmf'."
@@ -164,7 +172,7 @@ def _check_matrix(X: Matrix, most: int, method: str) -> None:
             raise ValueError(msg)
 
 
-def _operator(X: Matrix, *, intercept: bool) -> MatrixOperator:
+def _operator(X: Readable, *, intercept: bool) -> MatrixOperator:
     return prepare(X, np.zeros(X.shape[1]), np.ones(X.shape[1]), intercept=intercept).op
 
 
@@ -200,7 +208,7 @@ def _realigned(compression: Compression) -> Compression:
 
 def _fit(
     compression: Compression, k: int, method: str, total: float, *, intercept: bool, rng: np.random.Generator
-) -> tuple[Array, float]:
+) -> tuple[FloatArray, float]:
     """Return unit loadings, and the error of a fit to the compressed matrix by the default sweeps."""
     errors: list[float] = []
     if method == "onmf":
@@ -216,7 +224,7 @@ def _fit(
         return H / np.where(norms > 0, norms, 1), errors[-1]
     penalty = 0.0
 
-    def update(op: MatrixOperator, W: Array, loadings: Loadings) -> Array:
+    def update(op: MatrixOperator, W: FloatArray, loadings: Loadings) -> FloatArray:
         nonlocal penalty
         penalty = penalty or L1 * root_mean_square(W)
         return update_by_hals(op, W, loadings, penalty=penalty)
@@ -253,7 +261,7 @@ def silhouette(fit: RankFit, method: str, *, intercept: bool, rng: np.random.Gen
 
 
 def cross_validate(
-    X: Matrix,
+    X: Readable,
     ranks: list[int],
     method: str,
     n_folds: int,
@@ -262,7 +270,7 @@ def cross_validate(
     intercept: bool,
     rng: np.random.Generator,
     on_fit: Callable[[], object],
-) -> Array:
+) -> FloatArray:
     """Return the mean squared error on hidden entries, n_folds x n_ranks."""
     if X.shape[0] > max_cells:
         rows = np.sort(rng.choice(X.shape[0], max_cells, replace=False))
@@ -278,7 +286,7 @@ def cross_validate(
 
 
 def refit(
-    X: Matrix,
+    X: Readable,
     ranks: list[int],
     method: str,
     n_subsamples: int,
@@ -286,13 +294,13 @@ def refit(
     intercept: bool,
     rng: np.random.Generator,
     on_fit: Callable[[], object],
-) -> Array:
+) -> FloatArray:
     """Return the mean matched cosine of loadings between fits to subsamples, n_pairs x n_ranks.
 
     Each subsample is compressed on its own: within one compression everything repeats.
     """
     n_rows = max(1, int(SUBSAMPLE_SHARE * X.shape[0]))
-    loadings: list[list[Array]] = []
+    loadings: list[list[FloatArray]] = []
     for stream in rng.spawn(n_subsamples):
         rows = np.sort(stream.choice(X.shape[0], n_rows, replace=False))
         part = X.rows(rows) if isinstance(X, DaskOperator) else X[rows]
@@ -306,7 +314,7 @@ def refit(
     return np.array([[matched_cosine(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs])
 
 
-def matched_cosine(A: Array, B: Array) -> float:
+def matched_cosine(A: FloatArray, B: FloatArray) -> float:
     """Return the mean cosine of the rows of A and B, of unit norm, that are matched one to one."""
     cosines = A @ B.T
     return float(cosines[linear_sum_assignment(-cosines)].mean())

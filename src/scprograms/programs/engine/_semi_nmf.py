@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
-from scprograms._core.operators.prepare import Prepared, expect, log_readings, moments, prepare, wants_intercept
+from scprograms._core.operators.prepare import Prepared, Source, expect, log_readings, moments, prepare, wants_intercept
 from scprograms._core.threads import resolve_n_jobs, threads
 
 from ._base import ProgramEstimator, column_variances
@@ -138,13 +138,13 @@ class SemiNMF(ProgramEstimator):
 
     def fit_transform(
         self,
-        X: Matrix,
+        X: Source,
         y: None = None,  # noqa: ARG002
         *,
-        W: Array | None = None,
-        H: Array | None = None,
+        W: FloatArray | None = None,
+        H: FloatArray | None = None,
         control: Array | None = None,
-    ) -> Array:
+    ) -> FloatArray:
         """Fit the model and return the usages.
 
         Parameters
@@ -216,7 +216,7 @@ class SemiNMF(ProgramEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def loadings_of(self, X: Matrix, W: Array, *, control: Array | None = None) -> dict[str, Array]:
+    def loadings_of(self, X: Source, W: FloatArray, *, control: Array | None = None) -> dict[str, FloatArray]:
         """Return loadings and baseline by least squares for columns that need not have been in the fit.
 
         Parameters
@@ -260,7 +260,7 @@ class SemiNMF(ProgramEstimator):
             checks.one_of("init", self.init, (*STARTS, "nmf"))
         resolve_n_jobs(self.n_jobs)
 
-    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> Array:
+    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> FloatArray:
         """Set the fitted attributes, and return W with its programs in their final order."""
         W, H, op = fit.W, fit.loadings.H, prepared.op
         variance = column_variances(W) * np.square(H).sum(axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import FloatArray
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_in_order
 from scprograms._core.svd import Compression
@@ -16,9 +16,10 @@ INTERCEPT_QUANTILE = 0.1
 
 def starting_usages(
     name: str, compression: Compression, n_components: int, *, intercept: bool, rng: np.random.Generator
-) -> Array:
+) -> FloatArray:
     """Return W0 of the start called ``name``, in the dtype of the data."""
     n_obs = compression.Y.shape[0]
+    W: FloatArray
     if name == "random":
         W = rng.random((n_obs, n_components)) + 0.2
     elif name == "kmeans":
@@ -32,7 +33,7 @@ def starting_usages(
     return np.ascontiguousarray(W, dtype=compression.Y.dtype)
 
 
-def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> Array:
+def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> FloatArray:
     """Left singular vectors, each weighted by the share of it that is above the noise, in simple structure.
 
     The last direction of the sketch stands for the noise. Without weights, the directions next to it turn the rotation
@@ -44,7 +45,7 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
         above_noise = np.ones(k)
     U = compression.left(k)
     U *= above_noise.astype(U.dtype)
-    scores = U @ simple_structure(U, rng=rng).astype(U.dtype)
+    scores: FloatArray = U @ simple_structure(U, rng=rng).astype(U.dtype)
     del U
 
     # A usage is the heavier side of its axis: by squares about zero or, of centred scores, by the longer tail.
@@ -57,10 +58,11 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
     if intercept:
         # The cells that do not use a program are the bulk below its tail: their level is zero usage.
         scores -= np.array([np.quantile(score, INTERCEPT_QUANTILE) for score in scores.T], dtype=scores.dtype)
-    return np.maximum(scores, 0, out=scores)
+    np.maximum(scores, 0, out=scores)
+    return scores
 
 
-def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> Array:  # noqa: ARG001
+def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> FloatArray:  # noqa: ARG001
     """Non-negative W that spans the leading left singular vectors, where one exists (Gillis & Kumar 2015).
 
     The first singular vector of a non-negative irreducible matrix is positive: enough of it, added to each of the
@@ -68,16 +70,16 @@ def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, 
     """
     U = compression.left(k).astype(np.float64)
     if intercept:
-        return U - U.min(axis=0)
+        return np.asarray(U - U.min(axis=0))
     first = U[:, 0] if U[:, 0].sum() >= 0 else -U[:, 0]
     used = first > np.finfo(compression.Y.dtype).eps * first.max()
     shift = np.max(-U[used] / first[used, None], axis=0)
     W = U + np.maximum(shift, 0) * first[:, None]
     W[:, 0] = first
-    return np.maximum(W, 0)
+    return np.asarray(np.maximum(W, 0))
 
 
-def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> Array:  # noqa: ARG001
+def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> FloatArray:  # noqa: ARG001
     """Non-negative double SVD (Boutsidis & Gallopoulos 2008): the stronger signed half of each singular pair."""
     U, V = compression.left(k).astype(np.float64), compression.V[:, :k].astype(np.float64)
     W = np.empty_like(U)
@@ -91,10 +93,10 @@ def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, inter
     return np.where(W > 0, W, W.mean())
 
 
-def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> Array:
+def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> FloatArray:
     from sklearn.cluster import KMeans
 
     Y = compression.Y
     n_clusters = min(n_components, Y.shape[0])
     labels = KMeans(n_clusters, n_init=3, random_state=int(rng.integers(2**31))).fit_predict(Y)
-    return np.eye(n_components)[labels] + 0.2
+    return np.asarray(np.eye(n_components)[labels] + 0.2)

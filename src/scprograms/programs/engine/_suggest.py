@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scprograms._core.matrix import Array
+from scprograms._core.matrix import FloatArray
 
 STABILITY_FLOOR = 0.7
 PLATEAU = 0.95
@@ -18,21 +18,21 @@ class RankCurves:
 
     ranks: list[int]
     """Numbers of programs that were tried, n."""
-    error: Array
+    error: FloatArray
     """Frobenius norm of the residual, n."""
-    error_bound: Array
+    error_bound: FloatArray
     """The least possible one, n."""
-    error_ratio: Array
+    error_ratio: FloatArray
     """Their ratio, n."""
-    cv_error: Array
+    cv_error: FloatArray
     """Mean over the folds of the mean squared error on hidden entries."""
-    cv_sd: Array
+    cv_sd: FloatArray
     """Its standard deviation over the folds, n."""
-    stability: Array
+    stability: FloatArray
     """Mean cosine between matched programs of subsamples, n."""
-    stability_sd: Array
+    stability_sd: FloatArray
     """Its standard deviation over pairs of subsamples, n."""
-    silhouette: Array
+    silhouette: FloatArray
     """Mean silhouette width of the pooled programs, n."""
     n_folds: int
     """Folds of the cross-validation."""

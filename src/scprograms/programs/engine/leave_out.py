@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Array, Matrix
+from scprograms._core.matrix import Array, FloatArray, Matrix
 from scprograms._core.nnls import finish_rows
 from scprograms._core.operators.prepare import prepare
 from scprograms._core.threads import for_blocks, threads
@@ -37,11 +37,11 @@ class UsagesWithout:
     def __init__(
         self,
         X: Matrix,
-        loadings: Array,
+        loadings: FloatArray,
         *,
-        baseline: Array,
-        center: Array,
-        scale: Array,
+        baseline: FloatArray,
+        center: FloatArray,
+        scale: FloatArray,
         penalty: float,
     ) -> None:
         self._H = np.asarray(loadings, dtype=np.float64)
@@ -55,7 +55,7 @@ class UsagesWithout:
         """Whether any program has a loading on one of the features."""
         return bool(self._H[:, features].any())
 
-    def solve(self, features: Array, rows: Array, start: Array, *, n_jobs: int | None = None) -> Array:
+    def solve(self, features: Array, rows: Array, start: FloatArray, *, n_jobs: int | None = None) -> FloatArray:
         """Return the usages of some rows without some features, len(rows) x k in double precision.
 
         ``start`` are the usages of the rows with all features; nothing but time depends on it.

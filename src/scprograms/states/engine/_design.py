@@ -120,15 +120,16 @@ def group_moments(matrix: Matrix, of_cell: Array, n_groups: int) -> Moments:
     n = len(of_cell)
     member = sparse.csr_array((np.ones(n), (of_cell, np.arange(n))), shape=(n_groups, n))
     if sparse.issparse(matrix):
-        values = sparse.csr_array(matrix, dtype=np.float64)
-        means = np.asarray((member @ values).todense()) / sizes
-        squares = np.asarray((member @ values.multiply(values)).todense()) / sizes
-        detected = np.bincount(values.indices[values.data != 0], minlength=matrix.shape[1])
+        # The stubs know no dtype beside a sparse matrix.
+        stored: sparse.csr_array = sparse.csr_array(matrix, dtype=np.float64)  # type: ignore[call-overload]
+        means: Array = np.asarray((member @ stored).todense()) / sizes
+        squares = np.asarray((member @ stored.multiply(stored)).todense()) / sizes
+        detected = np.bincount(stored.indices[stored.data != 0], minlength=matrix.shape[1])
         variances = np.maximum(squares - means**2, 0)
     else:
         values = np.asarray(matrix, dtype=np.float64)
-        means = (member @ values) / sizes
-        variances = (member @ (values - means[of_cell]) ** 2) / sizes
+        means = np.asarray(member @ values) / sizes
+        variances = np.asarray(member @ (values - means[of_cell]) ** 2) / sizes
         detected = np.count_nonzero(values, axis=0)
     variances[variances < 1e-12 * means**2] = 0  # what rounding leaves of equal values
     return Moments(means, variances, detected)

@@ -154,4 +154,4 @@ def identity_margin(values: Array, identity: Identity, present: Array, own: int)
     mine = identity.cell_types == own
     missing = identity.means[~present][:, mine].T @ identity.weights[~present]
     logits = values @ identity.weights[present] + missing + identity.intercepts
-    return np.minimum(logits[:, mine][:, 0] - logits[:, ~mine].max(axis=1), CERTAIN)
+    return np.asarray(np.minimum(logits[:, mine][:, 0] - logits[:, ~mine].max(axis=1), CERTAIN))

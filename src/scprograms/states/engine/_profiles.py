@@ -129,4 +129,4 @@ def profile_distance(values: Array, profiles: Profiles, present: Array, cell_typ
     group = np.flatnonzero((profiles.cell_types == cell_type) & (profiles.states == state))
     if not len(group):
         return np.full(len(values), np.nan)
-    return np.linalg.norm((values - profiles.means[present, group[0]]) @ profiles.axes[present], axis=1)
+    return np.asarray(np.linalg.norm((values - profiles.means[present, group[0]]) @ profiles.axes[present], axis=1))

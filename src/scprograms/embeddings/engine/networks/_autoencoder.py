@@ -240,7 +240,9 @@ class Autoencoder:
         )
 
     @classmethod
-    def load(cls, file: str | os.PathLike[str] | IO[bytes], *, device: str | None = None) -> tuple[Autoencoder, dict]:
+    def load(
+        cls, file: str | os.PathLike[str] | IO[bytes], *, device: str | None = None
+    ) -> tuple[Autoencoder, dict[str, Any]]:
         """Return what :meth:`save` wrote, and its ``extra``; nothing in the file is executed."""
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)
