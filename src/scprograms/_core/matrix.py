@@ -17,16 +17,8 @@ FloatArray: TypeAlias = NDArray[np.floating[Any]]
 SparseMatrix: TypeAlias = sparse.csr_matrix | sparse.csc_matrix | sparse.csr_array | sparse.csc_array
 """A scipy matrix or array, compressed by rows or by columns."""
 
-AnySparse: TypeAlias = (
-    SparseMatrix
-    | sparse.coo_matrix
-    | sparse.coo_array
-    | sparse.bsr_matrix
-    | sparse.bsr_array
-    | sparse.dia_matrix
-    | sparse.dia_array
-)
-"""A scipy matrix or array of any format that keeps its values in a numpy array."""
+AnySparse: TypeAlias = SparseMatrix | sparse.coo_matrix | sparse.coo_array | sparse.bsr_matrix | sparse.bsr_array
+"""A scipy matrix or array, compressed, by coordinates or in blocks: its stored values are one numpy array."""
 
 Matrix: TypeAlias = Array | SparseMatrix
 """Cells x genes in memory: a numpy array, or a compressed scipy matrix or array."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .matrix import Array, Matrix
+from .matrix import AnySparse, Array, Matrix
 
 
 class ProgramsWarning(UserWarning):
@@ -104,7 +104,7 @@ def check_mask(mask: Array, where: str, n: int, what: str) -> Array:
     return mask
 
 
-def check_values(matrix: Matrix, where: str) -> None:
+def check_values(matrix: Array | AnySparse, where: str) -> None:
     """Raise unless the matrix holds real, finite numbers that are not all zero."""
     values = matrix.data if sparse.issparse(matrix) else matrix
     if values.dtype.kind not in "biuf":

@@ -123,7 +123,7 @@ def _score(adata: AnnData, label: str | None, options: Namespace, stage: Path, j
     measured = table.dropna(subset=["mean"]).set_index("metric")["mean"]
     with atomic_path(stage / "scores.csv") as part:
         table.dropna(subset=["mean"]).to_csv(part, index=False)
-    scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in measured.items())
+    scores = ", ".join(f"{str(name).replace('_', ' ')} {value:.3f}" for name, value in measured.items())
     journal.say(
         f"Against {label} (as many clusters of k-means as labels; means of {table['n_seeds'].iloc[0]} seeds of the "
         f"clustering): {scores}."

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scprograms._anndata.categories import categorical
 from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
@@ -145,7 +146,7 @@ def simulate_states(
     return AnnData(
         X,
         obs=pd.DataFrame(
-            {name: pd.Categorical.from_codes(codes[name], names[name]) for name in names},
+            {name: categorical(codes[name], names[name]) for name in names},
             index=[f"cell_{i}" for i in range(n_obs)],
         ),
         var=pd.DataFrame(index=genes),

@@ -14,7 +14,6 @@ import pandas as pd
 
 from scprograms._anndata.matrix import check_adata, read_gene_mask, read_gene_names
 from scprograms._core.files import atomic_path
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_choice, check_int, check_name, check_real, warn
 
 from .store import Training, read_accessibility, write_training
@@ -22,6 +21,7 @@ from .store import Training, read_accessibility, write_training
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+    from scipy import sparse
 
 logger = logging.getLogger("scprograms")
 
@@ -267,7 +267,7 @@ def _writable(save: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_cells(matrix: Matrix, n_obs: int) -> None:
+def _check_cells(matrix: sparse.csr_matrix, n_obs: int) -> None:
     if n_obs < 2:
         msg = f"adata has {n_obs} cell: there is nothing to learn from."
         raise ValueError(msg)

@@ -10,6 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.labels import read_labels
 from scprograms._anndata.matrix import check_adata, read_matrix
 from scprograms._anndata.obs import read_names
@@ -172,7 +173,7 @@ def _groups(adata: AnnData, names: list[str], min_cells: int) -> tuple[pd.DataFr
     group[known] = np.where(enough, np.cumsum(enough) - 1, -1)[first]
     obs = pd.DataFrame(
         {
-            each.key: pd.Categorical.from_codes(codes[enough], each.names).remove_unused_categories()
+            each.key: categorical(codes[enough], each.names).remove_unused_categories()
             for each, codes in zip(labels, levels, strict=True)
         },
         index=pd.Index(_unique([name for name, good in zip(joined, enough, strict=True) if good])),
@@ -210,7 +211,7 @@ def _sums(matrix: Matrix, group: NDArray, n_groups: int, chunk_size: int) -> spa
 
     used = np.flatnonzero(group >= 0)
     matrix = matrix if len(used) == len(group) else matrix[used]
-    by = pd.Categorical.from_codes(group[used], [str(g) for g in range(n_groups)])
+    by = categorical(group[used], [str(g) for g in range(n_groups)])
     obs = pd.DataFrame({"group": by}, index=[str(i) for i in range(len(used))])
     chunks = []
     for start in range(0, matrix.shape[1], chunk_size):

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Settings:
 
     n_programs: int = 30
     """Number of programs."""
-    center: str | None = None
+    center: Literal["mean", "control"] | None = None
     """``"mean"`` or ``"control"``: subtract each gene's mean, or its mean in control cells."""
     scale: bool = False
     """Divide each gene by its standard deviation."""
-    init: str = "varimax"
+    init: Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"] = "varimax"
     """Start of the factorization."""
     l1: float = 0.02
     """Penalty on the usages."""

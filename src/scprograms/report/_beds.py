@@ -88,7 +88,12 @@ def write_beds(adata: AnnData, folder: str | os.PathLike[str], *, key: str = "nm
 
 
 def _write(table: pd.DataFrame, path: Path, *, scored: bool) -> None:
-    columns = {"chrom": table["chrom"], "start": table["start"], "end": table["end"], "name": table.index}
+    columns: dict[str, pd.Series | pd.Index | str] = {
+        "chrom": table["chrom"],
+        "start": table["start"],
+        "end": table["end"],
+        "name": table.index,
+    }
     if scored:
         columns |= {"score": np.rint(1000 * table["score"]).astype(int), "strand": "."}
     with atomic_path(path) as part:

@@ -117,7 +117,7 @@ def write_excel(
     if names := program_names(adata, key=key):
         for sheet in ("W_ANOVA", "Significant Factors", "Perturbation Effects"):
             if sheet in sheets:
-                place = 1 + sheets[sheet].columns.get_loc("program")
+                place = 1 + list(sheets[sheet].columns).index("program")
                 sheets[sheet].insert(place, "name", sheets[sheet]["program"].map(names))
     if parameters is None:
         parameters = read_fit(adata, key)[slot_names.PARAMS]

@@ -189,8 +189,8 @@ def _map(summary: Summary) -> dict[str, Any]:
     wide = summary.effects.pivot(index="perturbation", columns="program", values="effect")[programs]
     passed = summary.effects.pivot(index="perturbation", columns="program", values="q")[programs] <= summary.max_q
     sizes = summary.effects.groupby("perturbation")["n_cells"].max().astype(int).to_dict()
-    order = wide.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index
-    order = sorted(order, key=lambda name: sizes[name] < 10)[:_AT_MOST_ROWS]
+    largest_first = wide.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index
+    order = sorted(largest_first, key=lambda name: sizes[name] < 10)[:_AT_MOST_ROWS]
     shown = wide.loc[order]
     top = max(_FULL_COLOR, float(np.nanpercentile(np.abs(shown), 99)) if shown.notna().any(axis=None) else 0.0)
     rows = []

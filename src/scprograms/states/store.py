@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData, read_h5ad
 
 from scprograms._anndata import slot_names
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.labels import Labels
 from scprograms._anndata.matrix import check_adata
 from scprograms._anndata.slot_names import Slots
@@ -171,7 +172,7 @@ class Discovery:
 
 def write_discovery(adata: AnnData, key: str, result: Discovery) -> None:
     """Write the state of each cell, and the tables behind it; ``.uns[key]`` is replaced."""
-    states = pd.Series(pd.Categorical.from_codes(result.codes, result.names), index=adata.obs_names)
+    states = pd.Series(categorical(result.codes, result.names), index=adata.obs_names)
     entry = {slot_names.PARAMS: dict(result.params), **result.tables}
     write(adata, obs={slot_names.Slots(key).state: states}, uns={key: entry})
 

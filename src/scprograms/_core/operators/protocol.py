@@ -104,6 +104,12 @@ class DaskArray(Protocol):
     def to_delayed(self) -> Any:
         """Return the chunks, each as a task."""
 
+    def map_blocks(self, func: Callable[..., Any], /) -> DaskArray:
+        """Apply a function to every chunk."""
+
+    def rechunk(self, chunks: Any, /) -> DaskArray:
+        """Cut into other chunks."""
+
     def compute(self) -> Matrix:
         """Load the values."""
 

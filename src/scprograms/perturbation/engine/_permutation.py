@@ -163,8 +163,8 @@ def permutation_anova(
 
     def permuted(first: int, last: int, *columns: Array) -> Array:
         out = np.empty((last - first, 2, columns[0].shape[1]))
-        arguments = (*columns[:2], labels, bounds, key, first, out, *design.arrays, columns[2])
-        kernels.permuted_statistics(*arguments)
+        values, ranked, scaled = columns
+        kernels.permuted_statistics(values, ranked, labels, bounds, key, first, out, *design.arrays, scaled)
         return out[:, : len(limit)]
 
     if combined:

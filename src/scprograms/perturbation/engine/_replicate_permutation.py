@@ -53,11 +53,11 @@ def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: Array, n_t
     scores, roots, units = np.sort(scores, axis=0), roots[order], units[groups]
 
     def reached(active: Array) -> Callable[[int, int], Array]:
-        columns = [np.ascontiguousarray(x[:, active]) for x in (scores, roots, units)]
+        score, root, unit = (np.ascontiguousarray(x[:, active]) for x in (scores, roots, units))
 
         def hits(first: int, last: int) -> Array:
             out = np.empty((last - first, len(active)))
-            _furthest(*columns, bounds, key, first, out)
+            _furthest(score, root, unit, bounds, key, first, out)
             return np.asarray(out >= limit[active])
 
         return hits
