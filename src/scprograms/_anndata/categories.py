@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array
 
 
 def categorical(codes: Array, names: Sequence[str] | pd.Index) -> pd.Categorical:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anndata import AnnData
 from anndata.abc import CSCDataset, CSRDataset
 
-from scprograms._core.matrix import Matrix
-from scprograms._core.operators.protocol import DaskArray
 from scprograms._core.validate import warn_about_counts
 
 from . import matrix as in_memory
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from typing_extensions import TypeIs
+
+    from scprograms._core.matrix import Matrix
+    from scprograms._core.operators.protocol import DaskArray
 
 BYTES_PER_CHUNK = 2**26
 FEWEST_ROWS = 1000

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
-from scprograms._core.matrix import AnySparse, Array, Matrix
 from scprograms._core.validate import check_has_key, check_mask, check_values, listing
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

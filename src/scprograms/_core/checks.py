@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import numbers
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array
 
 logger = logging.getLogger("scprograms")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 def cluster_rows(values: Array, method: str, metric: str) -> Array | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import betaln, fdtrc
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 SMALLEST_P = 1e-280  # below, fdtrc soon loses digits and then underflows
 MAX_TERMS = 100_000

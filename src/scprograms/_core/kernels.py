@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .matrix import Array
 from .threads import jit
+
+if TYPE_CHECKING:
+    from .matrix import Array
 
 LANES = 64  # rows that the HALS kernel updates side by side: what fits a few vector registers
 FLUSH = 256  # non-zeros after which a single-precision partial sum moves into the double-precision total

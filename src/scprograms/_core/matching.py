@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 @dataclass(frozen=True)

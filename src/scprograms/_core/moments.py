@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numba
 import numpy as np
 
-from scprograms._core.matrix import Array
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from scprograms._core.matrix import Array
 
 P = ParamSpec("P")
 T = TypeVar("T")

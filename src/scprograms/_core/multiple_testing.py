@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 def benjamini_hochberg(p: Array) -> Array:

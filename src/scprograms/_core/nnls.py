@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .matrix import Array, FloatArray
 from .threads import jit
+
+if TYPE_CHECKING:
+    from .matrix import Array, FloatArray
 
 PIVOT_TOL = 1e-10
 GRADIENT_TOL = 1e-10

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scprograms._core.matrix import Array
 
 SLACK = 1e-10
 """Equal statistics differ by rounding: this fraction of their scale still counts as equal, so as a hit."""

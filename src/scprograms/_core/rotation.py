@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .matrix import FloatArray
 from .sums import sum_in_order
 from .threads import map_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .matrix import FloatArray
 
 MAX_ROWS = 20_000
 MAX_ITER = 200

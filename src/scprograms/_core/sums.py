@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .matrix import FloatArray
-from .operators.protocol import MatrixOperator
 from .threads import map_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .matrix import FloatArray
+    from .operators.protocol import MatrixOperator
 
 
 def sum_in_order(parts: Iterable[FloatArray], total: FloatArray) -> FloatArray:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import linalg
 
-from .matrix import FloatArray
-from .operators.protocol import MatrixOperator
 from .sums import sum_of_products
+
+if TYPE_CHECKING:
+    from .matrix import FloatArray
+    from .operators.protocol import MatrixOperator
 
 MAX_POWER_ITERATIONS = 12
 

@@ -6,13 +6,15 @@ import difflib
 import inspect
 import numbers
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
-from .matrix import AnySparse, Array, Matrix
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .matrix import AnySparse, Array, Matrix
 
 
 class ProgramsWarning(UserWarning):

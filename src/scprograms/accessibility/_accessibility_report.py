@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,9 @@ from scprograms._anndata import slot_names
 from scprograms._core.validate import warn
 
 from .engine import AccessibilityModel, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NAMES = {"mean": "the mean of each peak", "ridge": "ridge regression", "knn": "kNN", "network": "the network"}
 _RESAMPLES = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,10 @@ from scprograms._anndata.coordinates import read_coordinates
 from scprograms._anndata.labels import Labels, read_labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
 from scprograms._anndata.transaction import write
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import case_hint, check_has_key, check_mask, listing, warn
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Matrix
 
 _INTERVAL = re.compile(r"^(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)$")
 

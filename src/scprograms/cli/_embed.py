@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,6 +18,7 @@ from ._progress import journal_of, print_end, write_summary
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from anndata import AnnData
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,9 @@ from scprograms._anndata.categories import categorical
 from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COUNTS_PER_GENE, _LOG_SD_DEPTH, _DISPERSION = 2.0, 0.3, 0.1
 _TARGET = 1e4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from scprograms._core.validate import check_choice, check_int, check_name, check
 from .store import Training, read_accessibility, write_training
 
 if TYPE_CHECKING:
+    import os
+
     from anndata import AnnData
     from numpy.typing import NDArray
     from scipy import sparse

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from scprograms.programs.engine import NMF, SemiNMF
 
@@ -15,7 +13,10 @@ from .engine import neighbor_means
 from .engine.decompositions import lsi, pca
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+    from scipy import sparse
 
 FACTORIZATIONS = ("lsi", "pca", "nmf", "lsnmf", "semi_nmf")
 NETWORKS = {"basic_ae": "basic", "sparse_ae": "sparse", "stacked_ae": "stacked", "vae": "vae"}

@@ -14,11 +14,12 @@ from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import check_adata, read_matrix
 from scprograms._anndata.slot_names import Slots
 from scprograms._anndata.transaction import write
-from scprograms._core.matrix import AnySparse, Array, Matrix
 from scprograms._core.validate import check_has_key, listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +13,14 @@ from scprograms._anndata.categories import categorical
 from scprograms._anndata.labels import read_labels
 from scprograms._anndata.matrix import check_adata, read_matrix
 from scprograms._anndata.obs import read_names
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_choice, check_int, check_real, listing, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
 
 _ENTRIES_PER_CHUNK = 2**24
 

@@ -10,13 +10,14 @@ import pandas as pd
 from scipy import sparse
 
 from scprograms._anndata.matrix import check_adata
-from scprograms._core.matrix import AnySparse, Array
 from scprograms._core.validate import check_has_key, check_real, check_values, listing, warn
 
 from .engine.carriers import Guides
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scprograms._core.matrix import AnySparse, Array
 GUIDE_NAMES, GUIDE_TARGET = "guide_names", "guide_target"
 """Entries of ``.uns`` that are looked up where the caller names none."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +13,15 @@ from scprograms._draw.figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZ
 from scprograms.report.figures import Picture, save_picture
 from scprograms.report.formats import NOTHING, format_difference, format_q
 
-from ._journal import Journal
 from ._tests import KEY, MAX_Q
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from anndata import AnnData
+
+    from ._journal import Journal
 
 FOUND = 0.8
 """Correlation of the usages from which a planted program counts as found."""

@@ -8,7 +8,6 @@ import logging
 import numbers
 import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,15 @@ from scipy import sparse
 
 from scprograms._anndata.lazy import is_lazy
 from scprograms._core.files import atomic_path
-from scprograms._core.matrix import Matrix
-from scprograms._core.operators.protocol import DaskArray
 from scprograms._core.validate import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
+    from scprograms._core.operators.protocol import DaskArray
 
 logger = logging.getLogger("scprograms")
 

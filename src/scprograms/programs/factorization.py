@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,16 @@ from scprograms._anndata.labels import read_control_mask
 from scprograms._anndata.lazy import is_lazy, read_matrix, warn_about_counts_in_head
 from scprograms._anndata.matrix import check_adata, read_gene_mask
 from scprograms._anndata.slots import Factorization, write_factorization
-from scprograms._core.matrix import Matrix
-from scprograms._core.operators.protocol import DaskArray
 from scprograms._core.validate import empty_rows, warn, warn_about_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
+    from scprograms._core.operators.protocol import DaskArray
 
     from .engine import ProgramEstimator
 

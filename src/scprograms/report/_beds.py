@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from scprograms._anndata.slots import read_model
 from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
+    import os
+
     import pandas as pd
     from anndata import AnnData
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,9 @@ from ._effects import program_names
 from ._versions import versions
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
 MAX_ROWS = 250_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 
 from scprograms._anndata.labels import read_labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_int, check_name, check_real, warn, warn_about_counts
 from scprograms._core.workers import spread
 from scprograms.programs.engine import consensus_programs
@@ -21,8 +19,12 @@ from .engine.discovery import Factors, describe_factors, scaled_genes
 from .store import Discovery, write_discovery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
 
 logger = logging.getLogger("scprograms")
 

@@ -11,7 +11,6 @@ from scipy import sparse
 
 from scprograms._anndata import slot_names
 from scprograms._anndata.categories import categorical
-from scprograms._anndata.labels import Labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
 from scprograms._core.threads import threads
 from scprograms._core.validate import case_hint, check_choice, check_name, check_real, listing, warn, warn_about_counts
@@ -23,6 +22,8 @@ from .store import Recovery, read_codes, write_recovery
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._anndata.labels import Labels
 
 logger = logging.getLogger("scprograms")
 

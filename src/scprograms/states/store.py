@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,9 @@ from scprograms._anndata.slot_names import Slots
 from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import check_has_key, listing
+
+if TYPE_CHECKING:
+    import os
 
 FORMAT = "scprograms recovery model"
 VERSION = 2

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import FloatArray
-
 from .protocol import MatrixOperator, RowUpdate, TwoProducts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import FloatArray
 
 
 class CenteredOperator(TwoProducts):

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Array, FloatArray, Matrix
 from scprograms._core.svd import starting_basis
 
 from .dask_tasks import (
@@ -39,7 +37,13 @@ from .dask_tasks import (
     run_task,
     shapes_of,
 )
-from .protocol import DaskArray, RowUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array, FloatArray, Matrix
+
+    from .protocol import DaskArray, RowUpdate
 
 FAN_IN = 4
 MOST_GRAM_COLUMNS = 8000

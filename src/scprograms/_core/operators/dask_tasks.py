@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -17,7 +17,9 @@ from scprograms._core.kernels import add_gram
 from scprograms._core.matrix import AnySparse, Array, FloatArray
 
 from .in_memory import CompressedOperator, DenseOperator, in_memory
-from .protocol import RowUpdate
+
+if TYPE_CHECKING:
+    from .protocol import RowUpdate
 
 DENSE_ROWS = 2048
 DENSE_GRAM_COST = 0.009

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 
 from scprograms._core.kernels import column_deviations, column_sums, gather_rows, row_deviations, scatter_rows
-from scprograms._core.matrix import AnySparse, Array, FloatArray, SparseMatrix
 from scprograms._core.sums import sum_in_order, sum_of_products
 from scprograms._core.threads import ROWS_PER_BLOCK, for_blocks, map_blocks
 
 from .protocol import TwoProducts
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, FloatArray, SparseMatrix
 
 
 def in_memory(X: Array | AnySparse) -> DenseOperator | CompressedOperator:

@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from scprograms._core.matrix import FloatArray, Matrix
 from scprograms._core.threads import for_blocks
 
 if TYPE_CHECKING:
+    import numpy as np
     from typing_extensions import TypeIs
 
 RowUpdate = Callable[[FloatArray, FloatArray], object]

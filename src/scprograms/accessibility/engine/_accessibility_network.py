@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from scprograms._core.devices import choose_device, limited_threads
-from scprograms._core.matrix import Array
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scprograms._core.matrix import Array
 
 NORM_EPS = 1e-5
 _LEAST_PROBABILITY = 1e-4

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array, Matrix
-
 from ._genes import GeneScaler, principal_axes
-from ._nearby import LocalTerm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._nearby import LocalTerm
 
 _EDGE = 0.01
 _PENALTIES = np.append(np.logspace(-2, 4, 13), np.inf)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scprograms._core.matrix import Array
-
 from ._precision_recall import Ranking, average_precision_of_columns, chance_precision, resampled_precisions
 from ._probability import brier_score, calibration_error, calibration_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scprograms._core.matrix import Array
 
 MEAN = "mean"
 _INTERVAL = (0.025, 0.975)

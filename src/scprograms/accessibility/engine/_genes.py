@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
-from scprograms._core.matrix import Array, Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 
 def moments(X: Matrix) -> tuple[Array, Array]:

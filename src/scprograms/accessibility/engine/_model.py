@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-
-from scprograms._core.matrix import Array, Matrix
 
 from ._baselines import Neighbours, PeakMean, Ridge, components, neighbour_numbers, ridge_path
 from ._genes import GeneScaler
@@ -19,7 +15,14 @@ from ._nearby import LocalTerm, input_weights
 from ._network import Network, check_torch, train
 from ._precision_recall import Ranking, resampled_precisions, untied_precision
 from ._probability import calibrated, fit_calibration
-from ._split import Split
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._split import Split
 
 logger = logging.getLogger("scprograms")
 

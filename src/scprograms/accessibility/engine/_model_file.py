@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from scprograms._core.files import atomic_path
-from scprograms._core.matrix import Array
 
 from ._baselines import Neighbours, PeakMean, Ridge
 from ._genes import GeneScaler
 from ._nearby import LocalTerm
 from ._network import Network
+
+if TYPE_CHECKING:
+    import os
+
+    from scprograms._core.matrix import Array
 
 FORMAT, VERSION = "scprograms.AccessibilityModel", 1
 _HEADER = "header"

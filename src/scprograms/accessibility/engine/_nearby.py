@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from scprograms._core.matrix import AnySparse, Array, Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
-from ._genes import GeneScaler
+    from ._genes import GeneScaler
 
 REACH = 5.0
 """Genes beyond so many scales weigh nothing: less than 1 % of one at the peak."""

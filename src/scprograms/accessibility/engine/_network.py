@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
 
-from scprograms._core.matrix import Array, Matrix
-
-from ._genes import GeneScaler
-from ._nearby import LocalTerm
 from ._precision_recall import untied_precision
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._genes import GeneScaler
+    from ._nearby import LocalTerm
 
 _CELLS_PER_CHUNK = 1024
 _NORM_EPS = 1e-5

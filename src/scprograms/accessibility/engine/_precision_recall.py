@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy.special import digamma
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 class Ranking:

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array
-
 if TYPE_CHECKING:
-    pass
+    from scprograms._core.matrix import Array
 
 EMBEDDING_SCORES = ("ari", "nmi", "homogeneity", "silhouette", "knn_accuracy")
 """Names of the scores, as :func:`scprograms.embeddings.engine.embedding_scores` returns them."""

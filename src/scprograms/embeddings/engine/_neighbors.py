@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array
-
 if TYPE_CHECKING:
-    pass
+    from scprograms._core.matrix import Array
 
 _ROWS_AT_A_TIME = 4096
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array
-
 if TYPE_CHECKING:
-    pass
+    from scprograms._core.matrix import Array
 
 TFIDF_METHODS = ("l2", "log_tfidf", "tf_logidf", "logtf_logidf")
 """The values of ``method`` of :func:`scprograms.embeddings.engine.tfidf`."""

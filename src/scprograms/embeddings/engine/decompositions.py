@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy import sparse
 from scipy.sparse.linalg import svds
 from sklearn.decomposition import PCA
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scipy import sparse
+
+    from scprograms._core.matrix import Array
 
 
 def lsi(weighted: sparse.csr_matrix, n_latent: int, seed: int) -> Array:

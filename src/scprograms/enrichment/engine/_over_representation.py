@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.stats import hypergeom
 
-from scprograms._core.matrix import Array
 from scprograms._core.multiple_testing import benjamini_hochberg
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 HALDANE = 0.5
 

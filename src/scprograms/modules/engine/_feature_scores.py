@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Scale = Literal["l2", "max", "raw"]
 SCALES = ("l2", "max", "raw")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array
-
 from ._feature_scores import Scale, feature_scores, module_scales
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Rule = Literal["sd", "mad", "raw_mad", "permutation"]
 RULES = ("sd", "mad", "raw_mad", "permutation")

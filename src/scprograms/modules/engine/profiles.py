@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import AnySparse, Array, Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
 def group_sums(values: Array, codes: Array, n_groups: int) -> Array:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scprograms._core.f_distribution import f_tail
-from scprograms._core.matrix import Array
 from scprograms._core.moments import GroupMoments, group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from scprograms._core.f_distribution import f_tail
-from scprograms._core.matrix import Array
 from scprograms._core.moments import group_moments
 
 from ._anova import OneWayAnova, one_way_anova
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 COLUMNS_PER_BLOCK = 32
 RANK_TOLERANCE = 1e-10

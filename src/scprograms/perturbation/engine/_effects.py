@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array
 from scprograms._core.moments import group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 PSEUDO_SHARE = 0.01
 """Pseudo-count of fold changes, as a share of a column's mean: the scale of usages is arbitrary."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammaincc, gammainccinv
 from scipy.stats import rankdata
 
-from scprograms._core.matrix import Array
 from scprograms._core.resampling import (
     SLACK,
     Seed,
@@ -26,6 +25,11 @@ from scprograms._core.resampling import (
 from . import _permutation_kernels as kernels
 from ._combination import Statistic, check_statistic, share_of_furthest
 from ._permutation_design import Cells, deviations, eliminate_strata, moments_of, read_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array
 
 FIRST_PILOT = 2**40  # the pilot's permutations are none of those that are counted
 N_PILOT = 100

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array
 from scprograms._core.resampling import SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run
 
 from . import _permutation_kernels as kernels
 from ._permutation_design import compare, read_cells, runs
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 DRAWS_PER_TASK = 2_000_000  # rows summed in one compiled call, so that Ctrl-C is heard soon
 

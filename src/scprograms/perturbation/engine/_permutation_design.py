@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from scprograms._core.matrix import Array
 from scprograms._core.moments import GroupMoments, group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 @dataclass(frozen=True)

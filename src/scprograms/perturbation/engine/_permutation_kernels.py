@@ -6,10 +6,14 @@ and the stream: so it makes no difference which thread draws a permutation, nor 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from scprograms._core.matrix import Array
 from scprograms._core.moments import compiled
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_A, MIX_B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

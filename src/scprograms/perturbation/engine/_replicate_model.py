@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import chdtri
 
-from scprograms._core.matrix import Array
 from scprograms._core.moments import group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 TOLERANCE = 1e-13
 MAX_ITERATIONS = 200

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import log_ndtr
 
-from scprograms._core.matrix import Array
 from scprograms._core.moments import compiled
 from scprograms._core.resampling import SLACK, p_values, sequential_hits
 
 from . import _permutation_kernels as kernels
 from ._replicate_model import ReplicateMeans, WeightedFit, sum_by, variance_components, weighted_fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array
 
 STOP_AFTER = 100
 LEAST_VARIANCE = 1e-10  # of a group's mean under permutation, relative to its weight: less is rounding

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array
-
 from ._replicate_model import ReplicateMeans, WeightedFit, least_scale, sum_by, variance_components, weighted_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from scprograms._core.matrix import Array
 
 PRIOR_CELLS = 100  # what the variance within all groups counts beside that within the two groups compared
 

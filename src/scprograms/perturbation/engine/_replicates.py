@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.stats import rankdata
 
 from scprograms._core.f_distribution import f_tail
-from scprograms._core.matrix import Array
 from scprograms._core.moments import group_moments
 from scprograms._core.resampling import Seed, key_of, positive, read_n_jobs
 
@@ -19,6 +18,9 @@ from ._replicate_model import ReplicateMeans, replicate_means, weighted_fit
 from ._replicate_permutation import furthest_group
 from ._replicate_statistics import contrasts, omnibus
 from ._skewed_tail import skewed_t_tail
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 SCALES = ("rank", "raw")
 LEAST_DF = 0.5

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import gammainc, gammaincc, gammaln, ndtri_exp
 
 from scprograms._core.f_distribution import SMALLEST_P, f_tail
-from scprograms._core.matrix import Array
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 SYMMETRIC = 1e-6  # a skewness below this changes no digit that matters
 LARGE = 1e5

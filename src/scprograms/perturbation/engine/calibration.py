@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtri, ndtri, ndtri_exp
 
-from scprograms._core.matrix import Array
-
 if TYPE_CHECKING:
-    pass
+    from scprograms._core.matrix import Array
 
 
 MEDIAN_CHI2 = float(chdtri(1, 0.5))

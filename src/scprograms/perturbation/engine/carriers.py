@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
-
-from scprograms._core.matrix import Array
 
 from ._replicates import replicate_contrasts
 from .comparison import Comparison, Effects, Options, compare, without_covariates, without_genes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scipy import sparse
+
+    from scprograms._core.matrix import Array
     from scprograms.programs.engine.leave_out import UsagesWithout
 
 

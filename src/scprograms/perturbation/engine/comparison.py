@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from scprograms._core.matrix import Array
 from scprograms._core.multiple_testing import benjamini_hochberg
 
 from ._effects import group_effect_sizes
@@ -17,6 +15,9 @@ from ._permutation_contrasts import permutation_contrasts
 from ._replicates import replicate_contrasts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scprograms._core.matrix import Array
     from scprograms.programs.engine.leave_out import UsagesWithout
 
 STOP_AFTER = 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy import sparse
@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Array, FloatArray, Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.prepare import Readable, Source, prepare
@@ -18,6 +17,9 @@ from scprograms._core.operators.protocol import DaskArray, is_dask
 from scprograms._core.threads import threads
 
 from ._solvers import Loadings, solve_usages
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray, Matrix
 
 RESIDUAL_ROWS = 1024
 NO_SIGNAL = "X has no signal: all of its values are zero."

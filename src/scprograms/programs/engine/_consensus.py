@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -23,9 +23,11 @@ from scprograms._core.operators.protocol import is_dask
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import threads
 
-from ._base import ProgramEstimator
 from ._consensus_fits import CONSENSUS_METHODS, refit, unit_loadings_of, unit_rows_of
 from ._factorize import sketch_rank
+
+if TYPE_CHECKING:
+    from ._base import ProgramEstimator
 
 GROUPINGS = ("align", "kmeans")
 MAX_ALIGNMENTS = 10

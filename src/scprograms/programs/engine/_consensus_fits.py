@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from scprograms._core.matrix import FloatArray
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
 from scprograms._core.operators.prepare import Readable, expect, prepare
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.threads import threads
 
-from ._base import ProgramEstimator
 from ._factorize import Factorizer, sketch_rank
 from ._nmf import NMF
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf import OrthogonalNMF
 from ._semi_nmf import SemiNMF
 from ._solvers import fit_loadings
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+
+    from ._base import ProgramEstimator
 
 RUN_SWEEPS = {"semi_nmf": 3, "nmf": 10, "onmf": 10}
 """Sweeps of a run: it only has to say which programs there are."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scprograms._core import checks
-from scprograms._core.matrix import FloatArray
 from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import progress_bar
 from scprograms._core.sums import squared_norm
 from scprograms._core.svd import Compression, compress
@@ -33,6 +31,10 @@ from ._solvers import (
     with_explained,
 )
 from ._starts import starting_usages
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
 
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200

@@ -6,16 +6,14 @@ more of it the more directions it keeps: it prefers the largest number of progra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array, FloatArray, Matrix
 from scprograms._core.operators.centred import CenteredOperator
 from scprograms._core.operators.dispatch import as_operator
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.sums import squared_norm
 from scprograms._core.svd import Compression, compress
 from scprograms._core.threads import for_blocks, jit
@@ -23,6 +21,12 @@ from scprograms._core.threads import for_blocks, jit
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf_solvers import deal_from_rotation, dealt_out, error_of_usages, unit_columns, unit_loadings
 from ._starts import starting_usages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scprograms._core.matrix import Array, FloatArray, Matrix
+    from scprograms._core.operators.protocol import MatrixOperator
 
 HIDDEN_SHARE = 0.1
 MOST_HIDDEN = 2_000_000

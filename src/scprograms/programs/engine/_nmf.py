@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -13,12 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
 from scprograms._core.operators.prepare import Readable, Source, check_non_negative, log_readings
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import resolve_n_jobs, threads
 
@@ -27,6 +25,10 @@ from ._factorize import Factorizer, sketch_rank
 from ._nmf_solvers import alternate_non_negative, alternate_projected_gradient, non_negative_start, solve_loadings
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
 from ._starts import STARTS
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
 
 SOLVERS = ("hals", "cd", "mu", "lsnmf")
 LOSSES = ("frobenius", "kullback-leibler")

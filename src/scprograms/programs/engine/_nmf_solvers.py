@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scprograms._core.kernels import hals_rows
-from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.in_memory import DenseOperator
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.sums import sum_of_products
-from scprograms._core.svd import Compression
 from scprograms._core.threads import for_blocks
 
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, UsageSweeps, alternate, root_mean_square, update_by_hals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+    from scprograms._core.svd import Compression
 
 START_SWEEPS = 5
 INNER_SWEEPS = 3

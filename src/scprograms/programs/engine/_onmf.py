@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.prepare import Readable, Source, check_non_negative, log_readings
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import resolve_n_jobs, threads
 
@@ -36,6 +34,10 @@ from ._onmf_solvers import (
     unit_loadings,
     without_strangers,
 )
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
 
 SOLVERS = ("em", "mu")
 STARTS = ("varimax", "random")

@@ -8,14 +8,17 @@ given loadings are ``X H'``, and ``||X - W H||^2 = ||X||^2 - ||W||^2``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array, FloatArray
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_of_products
-from scprograms._core.svd import Compression
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+    from scprograms._core.svd import Compression
 
 FLOOR = 0.01
 INNER_STEPS = 3

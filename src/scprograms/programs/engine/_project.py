@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import sparse
 
 from scprograms._core import checks
-from scprograms._core.matrix import FloatArray, Matrix
 from scprograms._core.operators.prepare import prepare
 from scprograms._core.operators.protocol import DaskArray, is_dask
 from scprograms._core.sums import squared_norm
@@ -18,6 +17,9 @@ from scprograms._core.threads import threads
 from ._base import column_variances
 from ._nmf import NMF
 from ._solvers import Loadings, error_of, solve_usages_and_cross, with_explained
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray, Matrix
 
 
 @dataclass(frozen=True)

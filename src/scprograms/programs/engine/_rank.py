@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import DenseOperator, LowRankOperator
@@ -36,6 +35,11 @@ from ._onmf_solvers import deal_from_rotation, error_of_usages
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
 from ._starts import starting_usages
 from ._suggest import RankCurves, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scprograms._core.matrix import Array, FloatArray
 
 METHODS = ("semi_nmf", "nmf", "onmf")
 L1 = 0.02

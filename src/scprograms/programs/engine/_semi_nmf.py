@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.prepare import Prepared, Source, expect, log_readings, moments, prepare, wants_intercept
 from scprograms._core.threads import resolve_n_jobs, threads
@@ -19,6 +18,9 @@ from ._base import ProgramEstimator, column_variances
 from ._factorize import Factorizer, sketch_rank
 from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
 
 Init = Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"]
 """Where a fit of :class:`scprograms.programs.engine.SemiNMF` starts."""

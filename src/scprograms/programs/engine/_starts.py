@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from scprograms._core.matrix import FloatArray
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_in_order
-from scprograms._core.svd import Compression
 from scprograms._core.threads import map_blocks
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
+    from scprograms._core.svd import Compression
 
 STARTS = ("varimax", "svd", "kmeans", "nndsvd", "random")
 INTERCEPT_QUANTILE = 0.1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import FloatArray
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
 
 STABILITY_FLOOR = 0.7
 PLATEAU = 0.95

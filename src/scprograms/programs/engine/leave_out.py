@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Array, FloatArray, Matrix
 from scprograms._core.nnls import finish_rows
 from scprograms._core.operators.prepare import prepare
 from scprograms._core.threads import for_blocks, threads
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray, Matrix
 
 LEAST_LEFT = 1e-10
 """A program with less than this share of its squared loadings left has none."""

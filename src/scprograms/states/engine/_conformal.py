@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array, Matrix
-
 from ._design import Strata
 from ._recover import RECOVERED, Recovered, Trained, recover, train
-from ._signature import TrainingOptions
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._signature import TrainingOptions
 
 N_FOLDS = 5
 MOST_POINTS = 1000

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array, Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_CAP = 20
 """A state's larger samples are cut to the median of its samples, but not below so many cells."""

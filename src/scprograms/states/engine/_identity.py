@@ -7,13 +7,15 @@ its own states have in common with those of the type would be found in it. Only 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._core.matrix import Array, Matrix
-
 from ._design import LEAST_CAP, group_moments
 from ._signature import dense
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 GENES_PER_TYPE, MOST_PER_PAIR, PAIR_GENES = 5, 10, 60
 """Genes that are higher in a type than in the mean of the others, and than in each other one."""

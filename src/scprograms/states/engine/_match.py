@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scprograms._core.matrix import Array
-
 from ._scaling import posneg, z_scores
-from ._signature import Signature
 from ._solver import Loss, solve_states
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
+
+    from ._signature import Signature
 
 Reference = Literal["sample", "training"]
 """What z-scores of new cells are relative to: the cells of their own sample, or those of training."""

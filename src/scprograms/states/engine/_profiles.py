@@ -8,14 +8,16 @@ them lie in, a cell in another state of its type is off the mean of the known on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from scprograms._core.matrix import Array, Matrix
 
 from ._design import LEAST_CAP, group_moments
 from ._identity import VARIANCE
 from ._signature import dense
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_GENES_IN_ALL, GENES_PER_GROUP = 100, 10
 EXPLAINED = 0.95

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from scprograms._core.matrix import Array, Matrix
 
 from ._design import LEAST_CAP, Strata
 from ._identity import LEAST_GENES, Identity, fit_identity, identity_margin
 from ._match import Reference, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
 from ._signature import Draws, Signature, TrainingOptions, dense, draw_runs
-from ._solver import Loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._solver import Loss
 
 LEAST_CELLS = 20
 """Fewer cells of a type in a sample are not scaled by their own mean and deviation."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Array, Matrix
-
 from ._design import Scaling, Strata, balanced_scaling, stratum_moments
 from ._scaling import posneg, z_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_DETECTED = 3
 """Genes seen in fewer cells are never features."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from scprograms._core.matrix import Array
 from scprograms._core.nnls import finish_rows
 from scprograms._core.threads import for_blocks, jit
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Loss = Literal["kl", "frobenius"]
 """What usages of states minimise: the Kullback-Leibler divergence, or the sum of squares."""

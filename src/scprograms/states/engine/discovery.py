@@ -6,15 +6,17 @@ Loadings are k x 2p: the weights of the positive parts of p genes, then those of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from scprograms._core.matrix import Array, Matrix
-
 from ._design import Strata, stratum_moments
 from ._scaling import z_scores
 from ._signature import dense
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_DETECTED = 3
 """Genes seen in fewer cells do not enter."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-from collections.abc import Sequence
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from scprograms._core.devices import choose_device, limited_threads
-from scprograms._core.matrix import Array
 
 from ._batches import Batches, Transform, canonical
 from ._networks import BasicAutoencoder, Network, SparseAutoencoder, StackedAutoencoder, Start, VariationalAutoencoder
 from ._trainer import Schedule, train
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array
 
 Kind = Literal["basic", "sparse", "stacked", "vae"]
 KINDS = ("basic", "sparse", "stacked", "vae")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scprograms._core.matrix import Array
 
 TRANSFORMS = ("tfidf", "binary", None)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from scprograms._core.matrix import Array
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-from ._batches import Batch, Batches
+    import numpy as np
+
+    from scprograms._core.matrix import Array
+
+    from ._batches import Batch, Batches
 
 
 @dataclass(frozen=True)
