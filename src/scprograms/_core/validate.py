@@ -38,7 +38,7 @@ def listing(names: Iterable[Any], *, at_most: int = 12) -> str:
     return shown if len(names) <= at_most else f"{shown} and {len(names) - at_most} more"
 
 
-def check_choice(name: str, value: object, options: Iterable[str | None]) -> None:
+def check_choice(name: str, value: object, options: Iterable[str | bool | None]) -> None:
     """Raise unless ``value`` is one of ``options``."""
     options = list(options)
     if not any(value is option or (isinstance(value, str) and value == option) for option in options):

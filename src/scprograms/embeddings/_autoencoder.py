@@ -255,7 +255,7 @@ def _checked(**options: Any) -> dict[str, Any]:
         "sparsity_target", options["sparsity_target"], at_least=1e-4, at_most=0.9999
     )
     options["sparsity_weight"] = check_real("sparsity_weight", options["sparsity_weight"], at_least=0)
-    check_choice("depth", options["depth"], (True, False))  # type: ignore[arg-type]
+    check_choice("depth", options["depth"], (True, False))
     return options
 
 

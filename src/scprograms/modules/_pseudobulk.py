@@ -99,7 +99,7 @@ def pseudobulk(
         msg = "groupby names no column of adata.obs: name one or more, such as ['subtype', 'region']."
         raise ValueError(msg)
     min_cells = check_int("min_cells", min_cells, at_least=1)
-    check_choice("cpm", cpm, (True, False))  # type: ignore[arg-type]
+    check_choice("cpm", cpm, (True, False))
     if cap_percentile is not None:
         cap_percentile = check_real("cap_percentile", cap_percentile, at_least=0, at_most=100)
     if chunk_size is not None:

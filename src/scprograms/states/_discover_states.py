@@ -231,9 +231,9 @@ def discover_states(
 def _check_numbers(n_factors: int | Sequence[int] | None) -> list[int]:
     if n_factors is None:
         return list(_DEFAULT_FACTORS)
-    if isinstance(n_factors, str) or not np.ndim(n_factors):
+    if isinstance(n_factors, str | int) or not np.ndim(n_factors):
         return [check_int("n_factors", n_factors, at_least=2)]
-    numbers = sorted({check_int("n_factors", k, at_least=2) for k in n_factors})  # type: ignore[union-attr]
+    numbers = sorted({check_int("n_factors", k, at_least=2) for k in n_factors})
     if not numbers:
         msg = "n_factors is empty: name at least one number of factors, such as range(2, 9)."
         raise ValueError(msg)

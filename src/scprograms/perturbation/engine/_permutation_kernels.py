@@ -43,7 +43,7 @@ def seed(state: Array, key: Array, index: int, stream: np.uint64) -> None:
 
 
 @compiled
-def below(state: Array, n: int) -> int:
+def below(state: Array, n: int) -> np.int64:
     """Return a uniform integer from 0 to n - 1 (n < 2^32): xoshiro256++ and Lemire's rejection, so without bias."""
     bound = np.uint64(n)
     while True:
@@ -58,7 +58,7 @@ def below(state: Array, n: int) -> int:
         state[3] = (state[3] << U45) | (state[3] >> U19)
         product = (word >> U32) * bound
         if (product & LOW) >= bound or (product & LOW) >= (LOW + U1 - bound) % bound:
-            return np.int64(product >> U32)  # type: ignore[return-value]
+            return np.int64(product >> U32)
 
 
 @compiled

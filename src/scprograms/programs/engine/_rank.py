@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -219,11 +219,11 @@ def _fit(
         Ht = deal_from_rotation(compression, k, squared_norm=total, rng=rng, on_round=errors.append)
         return Ht.T, errors[-1]
     W = starting_usages("varimax", compression, k, intercept=intercept, rng=rng)
-    common = {"squared_norm": total, "max_iter": MAX_SWEEPS, "tol": TOL, "on_sweep": errors.append}
+    common: dict[str, Any] = {"squared_norm": total, "max_iter": MAX_SWEEPS, "tol": TOL, "on_sweep": errors.append}
     Y = DenseOperator(compression.Y)
     if method == "nmf":
         H = non_negative_start(compression, W, total)
-        H, _ = alternate_non_negative(LowRankOperator(compression.Y, compression.V), W, H, **common)  # type: ignore[arg-type]
+        H, _ = alternate_non_negative(LowRankOperator(compression.Y, compression.V), W, H, **common)
         norms = np.linalg.norm(H, axis=1, keepdims=True)
         return H / np.where(norms > 0, norms, 1), errors[-1]
     penalty = 0.0
@@ -233,7 +233,7 @@ def _fit(
         penalty = penalty or L1 * root_mean_square(W)
         return update_by_hals(op, W, loadings, penalty=penalty)
 
-    fit = alternate(Y, W, update, intercept=intercept, **common)  # type: ignore[arg-type]
+    fit = alternate(Y, W, update, intercept=intercept, **common)
     return fit.loadings.H @ compression.V.T, errors[-1]
 
 
