@@ -7,9 +7,12 @@ import re
 import signal
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HAS_TORCH = find_spec("torch") is not None
 collect_ignore = ["src/scprograms/factorization.py", "src/scprograms/stats.py"]  # deprecated: an import warns

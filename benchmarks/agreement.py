@@ -26,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
@@ -37,6 +37,9 @@ from scipy import sparse
 
 import scprograms as scp
 from scprograms.programs.engine import NMF, OrthogonalNMF, SemiNMF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 METHODS = {"semi_nmf": SemiNMF, "onmf": OrthogonalNMF, "nmf": NMF}
 SETS = ("planted", "pbmc3k", "papalexi")

@@ -16,15 +16,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anndata as ad
-import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
 import scprograms as scp
 from scprograms.embeddings import engine as embeddings_engine
 from scprograms.embeddings._embedding_methods import FACTORIZATIONS, NETWORKS, Recipe, embed
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SCORES = list(embeddings_engine.EMBEDDING_SCORES)
 

@@ -12,15 +12,18 @@ from __future__ import annotations
 import argparse
 import warnings
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 from semi_nmf import screen, timed
 from sklearn import decomposition
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from scprograms.programs.engine import NMF
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 MAX_ITER = 200
 REFERENCE = "scikit-learn cd"

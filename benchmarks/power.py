@@ -20,8 +20,8 @@ once look at the perturbation furthest from the others, which no oracle does: wh
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from _nulls import Screen, simulate_null
@@ -38,6 +38,9 @@ from scprograms.perturbation.engine import (
     replicate_anova,
     replicate_contrasts,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEED = 20261122
 TARGETS = 30

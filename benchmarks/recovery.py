@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from sklearn.metrics import adjusted_rand_score, f1_score
 
 import scprograms as scp
 from scprograms.states.engine import posneg, state_means, z_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NON_STATE = "non-state"
 UPDATES = 420

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scanpy as sc
@@ -26,6 +26,9 @@ from sklearn.utils.extmath import randomized_svd
 
 import scprograms as scp
 from scprograms.programs.engine import SemiNMF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GOAL = 1.001
 MAX_REFERENCE = 100

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 
 import scprograms as scp
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 
 @cache

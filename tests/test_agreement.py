@@ -12,6 +12,7 @@ import pytest
 from scipy import sparse
 
 from planted import planted
+from scprograms._core import rotation
 from scprograms._core.rotation import simple_structure
 from scprograms.programs.engine import NMF, OrthogonalNMF, SemiNMF
 from scprograms.programs.engine._base import order_of_programs

@@ -8,15 +8,18 @@ import json
 import os
 import subprocess
 import sys
-import types
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import scprograms
 from scprograms import pipeline
+
+if TYPE_CHECKING:
+    import types
 
 ROOT = Path(scprograms.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))

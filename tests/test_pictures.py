@@ -6,7 +6,6 @@ import contextlib
 import re
 import zlib
 
-import anndata as ad
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -21,7 +20,12 @@ from scprograms.accessibility.figures import _draw_curves
 
 mpl.use("Agg")
 
+from typing import TYPE_CHECKING
+
 from matplotlib import pyplot as plt
+
+if TYPE_CHECKING:
+    import anndata as ad
 
 
 @pytest.fixture(autouse=True)

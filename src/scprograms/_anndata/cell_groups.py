@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from .categories import categorical
 from .labels import check_level, read_colors, read_labels
 from .matrix import check_adata
 
@@ -44,7 +45,7 @@ def labels(adata: AnnData, groupby: str, *, control: str | None = None) -> pd.Se
     'non-targeting'
     """
     found = read_labels(check_adata(adata), groupby)
-    values = pd.Categorical.from_codes(found.codes, found.names)
+    values = categorical(found.codes, found.names)
     if control is not None:
         first = found.names[check_level(found, control, name="control")]
         values = values.reorder_categories([first, *(name for name in found.names if name != first)])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from anndata import AnnData
 from scipy import sparse
 
 from scprograms._core.validate import check_has_key, check_mask, check_values, listing
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -24,11 +27,12 @@ def check_adata(adata: object, *, name: str = "adata") -> AnnData:
     return adata
 
 
-def read_matrix(adata: AnnData, *, layer: str | None = None) -> np.ndarray | sparse.spmatrix | sparse.sparray:
+def read_matrix(adata: AnnData, *, layer: str | None = None) -> Matrix:
     """Return X or a layer as a real, finite ndarray, CSR or CSC matrix with a signal in it."""
     if adata.n_obs == 0 or adata.n_vars == 0:
         msg = f"adata has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to factorize."
         raise ValueError(msg)
+    matrix: Array | AnySparse | None
     if layer is None:
         where, matrix = "adata.X", adata.X
         if matrix is None:

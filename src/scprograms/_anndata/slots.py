@@ -17,6 +17,7 @@ from anndata import AnnData
 from scprograms._core.validate import check_has_key, listing, shared_genes
 
 from . import slot_names
+from .categories import categorical
 from .matrix import check_adata, read_gene_names
 from .slot_names import Slots
 from .transaction import write
@@ -149,7 +150,7 @@ def _strongest_program(usages: np.ndarray, names: list[str], index: pd.Index) ->
     top = usages.max(axis=1)
     n_at_top = np.sum(usages == top[:, None], axis=1)
     codes = np.where((top > 0) & (n_at_top == 1), usages.argmax(axis=1), len(names) - 1)
-    return pd.Series(pd.Categorical.from_codes(codes, names), index=index)
+    return pd.Series(categorical(codes, names), index=index)
 
 
 def write_table(adata: AnnData, key: str, kind: str, table: object, *, groupby: str | None = None) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anndata import AnnData, ImplicitModificationWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _MISSING = object()
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import numbers
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array
 
 logger = logging.getLogger("scprograms")
 
@@ -43,7 +46,7 @@ def one_of(name: str, value: object, options: Sequence[Any]) -> None:
         raise ValueError(msg)
 
 
-def factor(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype, *, signed: bool) -> NDArray:
+def factor(name: str, value: object, shape: tuple[int, ...], dtype: np.dtype, *, signed: bool) -> Array:
     """Return a factor that was passed in as a copy in the dtype of the data, after a look at its shape and values."""
     try:
         array = np.array(value, dtype=dtype, order="C")
@@ -79,7 +82,7 @@ def generator(random_state: object) -> np.random.Generator:
     return np.random.default_rng(random_state)  # type: ignore[arg-type]
 
 
-def control_mask(control: NDArray | None, center: str | None, n_obs: int) -> NDArray | None:
+def control_mask(control: Array | None, center: str | None, n_obs: int) -> Array | None:
     """Return the mask of the control cells, or None where ``center`` does not ask for it."""
     if center != "control":
         return None

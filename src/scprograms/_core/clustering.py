@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import pdist
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
-def cluster_rows(values: NDArray, method: str, metric: str) -> NDArray | None:
+
+def cluster_rows(values: Array, method: str, metric: str) -> Array | None:
     """Linkage of the rows, as :func:`scipy.cluster.hierarchy.linkage` has it; None for fewer than two.
 
     Missing values count as 0. By a metric of directions, a row of zeros is as far from all others as one at a right
@@ -16,5 +20,6 @@ def cluster_rows(values: NDArray, method: str, metric: str) -> NDArray | None:
     """
     if len(values) < 2:
         return None
-    distance = pdist(np.nan_to_num(values, nan=0.0), metric)
-    return linkage(np.nan_to_num(distance, nan=1.0), method)
+    # The stubs know literals alone; the names are the caller's, and scipy looks at them.
+    distance = pdist(np.nan_to_num(values, nan=0.0), metric)  # type: ignore[call-overload]
+    return linkage(np.nan_to_num(distance, nan=1.0), method)  # type: ignore[arg-type]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import betaln, fdtrc
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 SMALLEST_P = 1e-280  # below, fdtrc soon loses digits and then underflows
 MAX_TERMS = 100_000
 TINY = 1e-300
 
 
-def f_tail(
-    F: np.ndarray, df_between: float | np.ndarray, df_within: float | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def f_tail(F: Array, df_between: float | Array, df_within: float | Array) -> tuple[Array, Array]:
     """Return p and log10(p) of F statistics; log10(p) keeps its digits where p underflows to 0.
 
     Parameters
@@ -38,7 +41,7 @@ def f_tail(
     return p, log10_p
 
 
-def _log_tail(F: np.ndarray, df_between: np.ndarray, df_within: np.ndarray) -> np.ndarray:
+def _log_tail(F: Array, df_between: Array, df_within: Array) -> Array:
     # p = I_x(a, b), the regularised incomplete beta function (DLMF 8.17.20-22): its leading factor in logarithms
     # times a continued fraction of order one.
     a, b = df_within / 2, df_between / 2
@@ -47,7 +50,7 @@ def _log_tail(F: np.ndarray, df_between: np.ndarray, df_within: np.ndarray) -> n
     return a * log_x + b * log_1mx - np.log(a) - betaln(a, b) - np.log(_continued_fraction(a, b, np.exp(log_x)))
 
 
-def _continued_fraction(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _continued_fraction(a: Array, b: Array, x: Array) -> Array:
     """Evaluate 1 + d1/(1 + d2/(1 + ...)) of DLMF 8.17.22 by Lentz's method."""
     value, c, d = np.ones_like(x), np.ones_like(x), np.zeros_like(x)
     for n in range(1, MAX_TERMS):
@@ -64,5 +67,5 @@ def _continued_fraction(a: np.ndarray, b: np.ndarray, x: np.ndarray) -> np.ndarr
     return value
 
 
-def _away_from_zero(x: np.ndarray) -> np.ndarray:
+def _away_from_zero(x: Array) -> Array:
     return np.where(np.abs(x) < TINY, TINY, x)

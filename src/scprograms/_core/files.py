@@ -8,9 +8,11 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 try:
     import fcntl

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from .threads import jit
+
+if TYPE_CHECKING:
+    from .matrix import Array
 
 LANES = 64  # rows that the HALS kernel updates side by side: what fits a few vector registers
 FLUSH = 256  # non-zeros after which a single-precision partial sum moves into the double-precision total
 
 
 @jit
-def _add_entries(indices: NDArray, data: NDArray, dense: NDArray, part: NDArray, begin: int, end: int) -> None:
+def _add_entries(indices: Array, data: Array, dense: Array, part: Array, begin: int, end: int) -> None:
     """``part += sum_p data_p dense[indices_p]``, four entries at a time: the sum is loaded and stored less often."""
     k = dense.shape[1]
     p = begin
@@ -31,7 +35,7 @@ def _add_entries(indices: NDArray, data: NDArray, dense: NDArray, part: NDArray,
 
 @jit
 def gather_rows(
-    begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
+    begins: Array, ends: Array, indices: Array, data: Array, dense: Array, out: Array, start: int, stop: int
 ) -> None:
     """``out[i] = sum_j data_ij dense[j]`` for the rows start..stop of a compressed matrix.
 
@@ -63,7 +67,7 @@ def gather_rows(
 
 @jit
 def scatter_rows(
-    begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray, dense: NDArray, out: NDArray, start: int, stop: int
+    begins: Array, ends: Array, indices: Array, data: Array, dense: Array, out: Array, start: int, stop: int
 ) -> None:
     """``out[j] += sum_i data_ij dense[i]`` over the rows start..stop of a compressed matrix."""
     k = dense.shape[1]
@@ -78,7 +82,7 @@ def scatter_rows(
 
 
 @jit
-def column_sums(begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray, sums: NDArray) -> None:
+def column_sums(begins: Array, ends: Array, indices: Array, data: Array, sums: Array) -> None:
     """Add up the entries of each column."""
     for i in range(begins.size):
         for p in range(begins[i], ends[i]):
@@ -87,13 +91,13 @@ def column_sums(begins: NDArray, ends: NDArray, indices: NDArray, data: NDArray,
 
 @jit
 def column_deviations(
-    begins: NDArray,
-    ends: NDArray,
-    indices: NDArray,
-    data: NDArray,
-    center: NDArray,
-    squares: NDArray,
-    counts: NDArray,
+    begins: Array,
+    ends: Array,
+    indices: Array,
+    data: Array,
+    center: Array,
+    squares: Array,
+    counts: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -108,12 +112,12 @@ def column_deviations(
 
 @jit
 def row_deviations(
-    begins: NDArray,
-    ends: NDArray,
-    data: NDArray,
-    center: NDArray,
-    squares: NDArray,
-    counts: NDArray,
+    begins: Array,
+    ends: Array,
+    data: Array,
+    center: Array,
+    squares: Array,
+    counts: Array,
     start: int,
     stop: int,
 ) -> None:
@@ -129,7 +133,7 @@ def row_deviations(
 
 @jit
 def hals_rows(  # noqa: C901  one compiled loop
-    W: NDArray, C: NDArray, G: NDArray, offset: NDArray, n_sweeps: int, tol: float, start: int, stop: int
+    W: Array, C: Array, G: Array, offset: Array, n_sweeps: int, tol: float, start: int, stop: int
 ) -> None:
     """Coordinate descent on ``1/2 w G w' - w (c - offset)`` over w >= 0, for the rows start..stop of W, in place.
 
@@ -176,7 +180,7 @@ def hals_rows(  # noqa: C901  one compiled loop
 
 
 @jit
-def add_gram(indptr: NDArray, indices: NDArray, data: NDArray, out: NDArray) -> None:
+def add_gram(indptr: Array, indices: Array, data: Array, out: Array) -> None:
     """Add the products of the entries of each row, each pair of them once, to ``out`` (n_vars x n_vars)."""
     for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 TIE, TIE_DIGITS = 1e-9, 9
 
 
@@ -16,21 +18,21 @@ TIE, TIE_DIGITS = 1e-9, 9
 class RowMatches:
     """One entry per matched pair, in descending order of the cosine."""
 
-    rows_a: NDArray
+    rows_a: Array
     """Rows of the first matrix."""
-    rows_b: NDArray
+    rows_b: Array
     """The rows of the second one that they are matched to."""
-    cosine: NDArray
+    cosine: Array
     """The cosine of the two rows."""
-    n_overlap: NDArray
+    n_overlap: Array
     """How many columns are among the largest positive ones of both rows."""
-    jaccard: NDArray
+    jaccard: Array
     """Their share of the columns that are among the largest positive ones of either row; NaN where there are none."""
-    rank_correlation: NDArray
+    rank_correlation: Array
     """Spearman's correlation over all columns; NaN where a row is constant."""
 
 
-def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
+def cosine_similarity(A: Array, B: Array) -> Array:
     """Return the cosine of each row of A with each row of B in float64; NaN with rows that are zero throughout.
 
     Parameters
@@ -52,7 +54,7 @@ def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
     return np.clip(units[0] @ units[1].T, -1, 1)
 
 
-def best_pairs(similarity: NDArray) -> tuple[NDArray, NDArray]:
+def best_pairs(similarity: Array) -> tuple[Array, Array]:
     """Rows and columns of the one-to-one pairs with the largest sum of similarities, the most similar pair first.
 
     A row or column that is NaN throughout stays without a partner. Sums that tie to nine digits are told apart by
@@ -68,7 +70,7 @@ def best_pairs(similarity: NDArray) -> tuple[NDArray, NDArray]:
     return known[0][rows[order]], known[1][columns[order]]
 
 
-def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:
+def match_rows(A: Array, B: Array, *, n_top: int = 50) -> RowMatches:
     """Match rows of A and B one to one such that the sum of their cosines is as large as possible.
 
     Signs count: a row and its negative are opposites (cosine -1), not the same. Rows that are zero throughout stay
@@ -112,7 +114,7 @@ def match_rows(A: NDArray, B: NDArray, *, n_top: int = 50) -> RowMatches:
     return RowMatches(a, b, similarity[a, b], both, jaccard, correlation)
 
 
-def _largest_positive(M: NDArray, n: int) -> NDArray:
+def _largest_positive(M: Array, n: int) -> Array:
     """Return the mask of the n largest entries of each row, without those that are not positive."""
     mask = np.zeros(M.shape, dtype=bool)
     order = np.argsort(-M, axis=1, kind="stable")[:, :n]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numba
 import numpy as np
@@ -11,38 +11,43 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scprograms._core.matrix import Array
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class GroupMoments:
     """Moments of k columns within G groups; a group without cells has count 0 and zeros."""
 
-    counts: np.ndarray
+    counts: Array
     """Cells per group, G."""
-    center: np.ndarray
+    center: Array
     """Some value of each column, k, which the deviations are relative to."""
-    deviations: np.ndarray
+    deviations: Array
     """Mean of each column in each group less ``center``, G x k: keeps the digits that a large offset would cost."""
-    squares: np.ndarray
+    squares: Array
     """Sum of squared deviations from the group's mean, G x k; exactly 0 where all values are equal."""
 
     @property
-    def means(self) -> np.ndarray:
+    def means(self) -> Array:
         """Mean of each column in each group, G x k; 0 for a group without cells."""
         return np.where(self.counts[:, None] > 0, self.center + self.deviations, 0.0)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[P, T]) -> Callable[P, T]:
     # Without fastmath, unlike the kernels of the factorization: the order of the subtractions is the point here.
+    kernel: Callable[P, T]
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        kernel = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # neither the installation nor the user's cache folder is writable
-        return numba.njit(nogil=True)(function)
+        kernel = numba.njit(nogil=True)(function)
+    return kernel
 
 
 @compiled
-def _add_deviations(
-    values: np.ndarray, codes: np.ndarray, counts: np.ndarray, first: np.ndarray, sums: np.ndarray
-) -> None:
+def _add_deviations(values: Array, codes: Array, counts: Array, first: Array, sums: Array) -> None:
     for i in range(values.shape[0]):
         c = codes[i]
         if c < 0:
@@ -56,9 +61,7 @@ def _add_deviations(
 
 
 @compiled
-def _add_squares(
-    values: np.ndarray, codes: np.ndarray, first: np.ndarray, shift: np.ndarray, squares: np.ndarray
-) -> None:
+def _add_squares(values: Array, codes: Array, first: Array, shift: Array, squares: Array) -> None:
     for i in range(values.shape[0]):
         c = codes[i]
         if c < 0:
@@ -68,7 +71,7 @@ def _add_squares(
             squares[c, j] += deviation * deviation
 
 
-def group_moments(values: np.ndarray, codes: np.ndarray, *, n_groups: int | None = None) -> GroupMoments:
+def group_moments(values: Array, codes: Array, *, n_groups: int | None = None) -> GroupMoments:
     """Compute counts, means and centred sums of squares of all columns within groups.
 
     Two passes in double precision whatever the dtype of ``values``, and no copy of them: the values of a group are
@@ -122,7 +125,7 @@ def group_moments(values: np.ndarray, codes: np.ndarray, *, n_groups: int | None
     return GroupMoments(counts=counts, center=center, deviations=deviations, squares=squares)
 
 
-def _check(values: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check(values: Array, codes: Array) -> tuple[Array, Array]:
     values, codes = np.asarray(values), np.asarray(codes)
     if values.ndim != 2 or codes.shape != values.shape[:1] or codes.dtype.kind not in "iu":
         msg = (

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.stats import false_discovery_control
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+
+def benjamini_hochberg(p: Array) -> Array:
     """Adjust p-values by Benjamini and Hochberg; NaN marks a test that was not made.
 
     Parameters

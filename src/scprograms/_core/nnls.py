@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from .threads import jit
+
+if TYPE_CHECKING:
+    from .matrix import Array, FloatArray
 
 PIVOT_TOL = 1e-10
 GRADIENT_TOL = 1e-10
 
 
 @jit
-def solve_on_support(G: NDArray, c: NDArray, support: NDArray, n: int, factor: NDArray, z: NDArray) -> bool:
+def solve_on_support(G: FloatArray, c: FloatArray, support: Array, n: int, factor: Array, z: FloatArray) -> bool:
     """Solve ``G z = c`` on the first n entries of ``support`` by Cholesky into z; False where G is singular there."""
     for i in range(n):
         row = support[i]
@@ -37,7 +41,7 @@ def solve_on_support(G: NDArray, c: NDArray, support: NDArray, n: int, factor: N
 
 
 @jit
-def finish_rows(W: NDArray, C: NDArray, G: NDArray, offset: NDArray, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
+def finish_rows(W: FloatArray, C: FloatArray, G: FloatArray, offset: FloatArray, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
     """Minimise ``1/2 w G w' - w (c - offset)`` over w >= 0 exactly, for the rows start..stop of W, in place.
 
     An active set method (Lawson & Hanson 1974, chapter 23) that begins at the support of what is in W already. A row

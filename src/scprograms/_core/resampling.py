@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scprograms._core.matrix import Array
 
 SLACK = 1e-10
 """Equal statistics differ by rounding: this fraction of their scale still counts as equal, so as a hit."""
@@ -21,7 +24,7 @@ PERMUTATIONS_PER_TASK, PERMUTATIONS_PER_ROUND = 8, 4096
 Seed = int | np.random.SeedSequence | np.random.Generator | np.random.RandomState | None
 
 
-def p_values(hits: NDArray, counts: NDArray, stop: int) -> NDArray:
+def p_values(hits: Array, counts: Array, stop: int) -> Array:
     with np.errstate(invalid="ignore"):
         p = np.where(hits >= stop, hits / counts, (hits + 1) / (counts + 1))
     return np.where(counts > 0, p, np.nan)
@@ -37,12 +40,12 @@ def run(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], n_thread
 
 
 def sequential_hits(
-    reached: Callable[[NDArray], Callable[[int, int], NDArray]],
-    testable: NDArray,
+    reached: Callable[[Array], Callable[[int, int], Array]],
+    testable: Array,
     n_permutations: int,
     stop: int,
     n_threads: int,
-) -> tuple[NDArray, NDArray]:
+) -> tuple[Array, Array]:
     """Permute until each column has ``stop`` hits, or all permutations are done (Besag and Clifford).
 
     Parameters
@@ -89,7 +92,7 @@ def read_n_jobs(n_jobs: int | None) -> int:
     return int(numba.get_num_threads()) if n_jobs is None or n_jobs == -1 else positive("n_jobs", n_jobs)
 
 
-def key_of(random_state: Seed) -> NDArray:
+def key_of(random_state: Seed) -> Array:
     if isinstance(random_state, np.random.RandomState):
         return random_state.randint(0, 2**64, size=2, dtype=np.uint64)
     return np.random.default_rng(random_state).integers(0, 2**64, size=2, dtype=np.uint64)

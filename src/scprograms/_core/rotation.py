@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.progress import is_look
 
 from .sums import sum_in_order
 from .threads import map_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .matrix import FloatArray
 
 MAX_ROWS = 20_000
 MAX_ITER = 200
@@ -20,7 +24,7 @@ MAX_TENSOR = 200
 """Up to so many axes their third moments are kept, k x k x k; of more they would not fit in memory."""
 
 
-def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
+def simple_structure(U: FloatArray, *, rng: np.random.Generator) -> FloatArray:
     """Return the k x k rotation to simple structure: varimax [1]_, then the largest third moments.
 
     Varimax takes fourth powers, which know no sign and which single rows dominate. Usages have a sign: from the varimax
@@ -56,11 +60,11 @@ def simple_structure(U: NDArray, *, rng: np.random.Generator) -> NDArray:
     return rotation @ _ascend(partial(_skewness_gradient, _third_moments(U, weights)), k)
 
 
-def _fourth_moments(U: NDArray, weights: NDArray, gram: NDArray, rotation: NDArray) -> NDArray:
+def _fourth_moments(U: FloatArray, weights: FloatArray, gram: FloatArray, rotation: FloatArray) -> FloatArray:
     """Gradient of ``sum_j (E z_j^4 - (E z_j^2)^2)``, up to a factor, for ``Z = U R``; ``gram`` is ``E u'u``."""
     second_moments = np.sum(rotation * (gram @ rotation), axis=0)
 
-    def block(a: int, b: int) -> NDArray:
+    def block(a: int, b: int) -> FloatArray:
         Z = U[a:b] @ rotation
         Z *= (Z * Z - second_moments) * weights[a:b, None]
         return U[a:b].T @ Z
@@ -68,11 +72,11 @@ def _fourth_moments(U: NDArray, weights: NDArray, gram: NDArray, rotation: NDArr
     return sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
 
 
-def _third_moments(U: NDArray, weights: NDArray) -> NDArray:
+def _third_moments(U: FloatArray, weights: FloatArray) -> FloatArray:
     """Return ``E u_a u_b u_c``, k x k x k: all that the criterion asks of the rows, however often it is asked."""
     k = U.shape[1]
 
-    def block(a: int, b: int) -> NDArray:
+    def block(a: int, b: int) -> FloatArray:
         rows, weighted = U[a:b], U[a:b] * weights[a:b, None]
         moments = np.empty((k, k, k))
         for j in range(k):
@@ -83,27 +87,29 @@ def _third_moments(U: NDArray, weights: NDArray) -> NDArray:
     return sum_in_order(map_blocks(block, len(U)), np.zeros((k, k, k)))
 
 
-def _skewness_gradient(moments: NDArray, rotation: NDArray) -> NDArray:
+def _skewness_gradient(moments: FloatArray, rotation: FloatArray) -> FloatArray:
     """Gradient of ``sum_j |E z_j^3|``, up to a factor, for ``Z = U R``."""
     k = len(rotation)
     once = (moments.reshape(k * k, k) @ rotation).reshape(k, k, k)
-    gradient = np.einsum("abj,bj->aj", once, rotation)
-    return gradient * np.sign(np.sum(gradient * rotation, axis=0))
+    gradient: FloatArray = np.einsum("abj,bj->aj", once, rotation)
+    signs: FloatArray = np.sign(np.sum(gradient * rotation, axis=0))
+    return gradient * signs
 
 
-def _skewness_gradient_of_rows(U: NDArray, weights: NDArray, rotation: NDArray) -> NDArray:
+def _skewness_gradient_of_rows(U: FloatArray, weights: FloatArray, rotation: FloatArray) -> FloatArray:
     """Gradient of the same criterion from the rows, which are read once more for every call."""
 
-    def block(a: int, b: int) -> NDArray:
+    def block(a: int, b: int) -> FloatArray:
         Z = U[a:b] @ rotation
         Z *= Z * weights[a:b, None]
         return U[a:b].T @ Z
 
     gradient = sum_in_order(map_blocks(block, len(U)), np.zeros_like(rotation))
-    return gradient * np.sign(np.sum(gradient * rotation, axis=0))
+    signs: FloatArray = np.sign(np.sum(gradient * rotation, axis=0))
+    return gradient * signs
 
 
-def _ascend(gradient: Callable[[NDArray], NDArray], k: int) -> NDArray:
+def _ascend(gradient: Callable[[FloatArray], FloatArray], k: int) -> FloatArray:
     """Raise a criterion over rotations: R becomes the orthogonal factor of its gradient, repeatedly."""
     rotation, best = np.eye(k), 0.0
     for iteration in range(1, MAX_ITER + 1):

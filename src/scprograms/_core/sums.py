@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .operators.protocol import MatrixOperator
 from .threads import map_blocks
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
-def sum_in_order(parts: Iterable[NDArray], total: NDArray) -> NDArray:
+    from .matrix import FloatArray
+    from .operators.protocol import MatrixOperator
+
+
+def sum_in_order(parts: Iterable[FloatArray], total: FloatArray) -> FloatArray:
     """Add up arrays in float64, in their order: the sum does not depend on who finished first."""
     for part in parts:
         total += part
     return total
 
 
-def sum_of_products(A: NDArray, B: NDArray) -> NDArray:
+def sum_of_products(A: FloatArray, B: FloatArray) -> FloatArray:
     """``A.T @ B`` over many rows, in float64 throughout: errors of fits are small differences of such sums."""
 
-    def block(start: int, stop: int) -> NDArray:
+    def block(start: int, stop: int) -> FloatArray:
         left = A[start:stop].astype(np.float64)
         return left.T @ (left if B is A else B[start:stop].astype(np.float64))
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from scprograms._core.progress import is_look
 
-from .operators.protocol import MatrixOperator
 from .sums import sum_of_products
+
+if TYPE_CHECKING:
+    from .matrix import FloatArray
+    from .operators.protocol import MatrixOperator
 
 MAX_POWER_ITERATIONS = 12
 
@@ -20,13 +23,13 @@ MAX_POWER_ITERATIONS = 12
 class Compression:
     """The leading ``r`` directions of X: ``X ~ Y V'`` with ``Y = U S`` (n_obs x r) and orthonormal V (n_vars x r)."""
 
-    Y: NDArray
-    V: NDArray
-    singular_values: NDArray
+    Y: FloatArray
+    V: FloatArray
+    singular_values: FloatArray
     """All r of them, largest first, in float64."""
     n_power_iterations: int
 
-    def left(self, k: int) -> NDArray:
+    def left(self, k: int) -> FloatArray:
         """Return the leading k left singular vectors."""
         s = self.singular_values[:k]
         return self.Y[:, :k] / np.where(s > 0, s, 1).astype(self.Y.dtype)
@@ -72,7 +75,7 @@ def compress(
     return Compression(basis * scale, longer * inverse.astype(op.dtype), singular_values, n_iter)
 
 
-def starting_basis(shape: tuple[int, int], rank: int, dtype: np.dtype, *, rng: np.random.Generator) -> NDArray:
+def starting_basis(shape: tuple[int, int], rank: int, dtype: np.dtype, *, rng: np.random.Generator) -> FloatArray:
     """Return the random basis of the shorter side that the iteration starts from."""
     return _orthonormal(rng.standard_normal((min(shape), min(rank, *shape))).astype(dtype))
 
@@ -83,51 +86,51 @@ class _ByProducts:
     def __init__(self, op: MatrixOperator) -> None:
         self._op, self._tall = op, op.shape[0] >= op.shape[1]
 
-    def at(self, basis: NDArray) -> None:
+    def at(self, basis: FloatArray) -> None:
         if self._tall:
             self._longer, self.onward = self._op.cross(basis)
         else:
             longer = self._longer = self._op.rmatmul(basis)
             self.onward = lambda: self._op.matmul(longer)
-        self._energies: tuple[NDArray, NDArray] | None = None
+        self._energies: tuple[FloatArray, FloatArray] | None = None
 
-    def energies(self) -> tuple[NDArray, NDArray]:
+    def energies(self) -> tuple[FloatArray, FloatArray]:
         if self._energies is None:
             self._energies = _ritz(sum_of_products(self._longer, self._longer))
         return self._energies
 
-    def longer(self) -> NDArray:
+    def longer(self) -> FloatArray:
         return self._longer
 
 
 class _ByGram:
     """The same step by X'X; X itself is read once more, at the end."""
 
-    def __init__(self, op: MatrixOperator, gram: NDArray) -> None:
+    def __init__(self, op: MatrixOperator, gram: FloatArray) -> None:
         self._op, self._gram = op, gram
 
-    def at(self, basis: NDArray) -> None:
+    def at(self, basis: FloatArray) -> None:
         self._basis, self._image = basis, self._gram @ basis.astype(np.float64)
-        self._longer: NDArray | None = None
+        self._longer: FloatArray | None = None
 
-    def onward(self) -> NDArray:
+    def onward(self) -> FloatArray:
         return self._image.astype(self._basis.dtype)
 
-    def energies(self) -> tuple[NDArray, NDArray]:
+    def energies(self) -> tuple[FloatArray, FloatArray]:
         if self._longer is None:
             return _ritz(self._basis.T.astype(np.float64) @ self._image)
         return _ritz(sum_of_products(self._longer, self._longer))
 
-    def longer(self) -> NDArray:
+    def longer(self) -> FloatArray:
         self._longer = self._op.matmul(self._basis)
         return self._longer
 
 
-def _orthonormal(A: NDArray) -> NDArray:
+def _orthonormal(A: FloatArray) -> FloatArray:
     # In float64: single precision would lose the directions below 1e-4 of the largest singular value.
     return linalg.qr(A.astype(np.float64), mode="economic", overwrite_a=True, check_finite=False)[0].astype(A.dtype)
 
 
-def _ritz(gram: NDArray) -> tuple[NDArray, NDArray]:
+def _ritz(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
     energies, rotation = linalg.eigh(gram, check_finite=False)
     return energies[::-1], rotation[:, ::-1]

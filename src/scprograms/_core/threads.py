@@ -9,15 +9,18 @@ from __future__ import annotations
 import numbers
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numba
 from threadpoolctl import ThreadpoolController
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 ROWS_PER_BLOCK = 4096
@@ -25,13 +28,15 @@ _pool: ContextVar[tuple[ThreadPoolExecutor | None, int]] = ContextVar("pool", de
 """The threads of the context, and how many they are."""
 
 
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(function: Callable[P, T]) -> Callable[P, T]:
     """Compile a kernel: without the GIL, and cached on disk where some folder can be written to."""
     options: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
+    compiled: Callable[P, T]
     try:
-        return numba.njit(cache=True, **options)(function)
+        compiled = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither the installation nor the user's cache folder is writable
-        return numba.njit(**options)(function)
+        compiled = numba.njit(**options)(function)
+    return compiled
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:

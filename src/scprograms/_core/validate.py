@@ -6,13 +6,15 @@ import difflib
 import inspect
 import numbers
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
-from .matrix import Matrix
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from .matrix import AnySparse, Array, Matrix
 
 
 class ProgramsWarning(UserWarning):
@@ -36,7 +38,7 @@ def listing(names: Iterable[Any], *, at_most: int = 12) -> str:
     return shown if len(names) <= at_most else f"{shown} and {len(names) - at_most} more"
 
 
-def check_choice(name: str, value: object, options: Iterable[str | None]) -> None:
+def check_choice(name: str, value: object, options: Iterable[str | bool | None]) -> None:
     """Raise unless ``value`` is one of ``options``."""
     options = list(options)
     if not any(value is option or (isinstance(value, str) and value == option) for option in options):
@@ -91,7 +93,7 @@ def check_has_key(mapping: Mapping[str, Any], key: object, *, where: str, hint: 
         raise KeyError(" ".join([f"{key!r} is not in {where}. There: {listing(mapping)}.", *hints]))
 
 
-def check_mask(mask: np.ndarray, where: str, n: int, what: str) -> np.ndarray:
+def check_mask(mask: Array, where: str, n: int, what: str) -> Array:
     """Return a boolean mask of ``n`` things that selects at least one."""
     if mask.dtype == object and all(isinstance(value, bool | np.bool_) for value in mask.ravel()):
         mask = mask.astype(bool)
@@ -104,7 +106,7 @@ def check_mask(mask: np.ndarray, where: str, n: int, what: str) -> np.ndarray:
     return mask
 
 
-def check_values(matrix: Matrix, where: str) -> None:
+def check_values(matrix: Array | AnySparse, where: str) -> None:
     """Raise unless the matrix holds real, finite numbers that are not all zero."""
     values = matrix.data if sparse.issparse(matrix) else matrix
     if values.dtype.kind not in "biuf":
@@ -139,12 +141,12 @@ def warn_about_counts(matrix: Matrix, where: str) -> None:
         )
 
 
-def empty_rows(matrix: Matrix) -> np.ndarray:
+def empty_rows(matrix: Matrix) -> Array:
     """Return the mask of the rows that are zero throughout."""
     if sparse.issparse(matrix):
         # Not abs(matrix): scipy would merge duplicate entries in place first.
         stored = type(matrix)((matrix.data != 0, matrix.indices, matrix.indptr), shape=matrix.shape)
-        return stored @ np.ones(matrix.shape[1]) == 0
+        return np.asarray(stored @ np.ones(matrix.shape[1]) == 0)
     return np.asarray(~matrix.any(axis=1))
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,9 @@ from scprograms._anndata import slot_names
 from scprograms._core.validate import warn
 
 from .engine import AccessibilityModel, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NAMES = {"mean": "the mean of each peak", "ridge": "ridge regression", "knn": "kNN", "network": "the network"}
 _RESAMPLES = 100
@@ -28,10 +30,11 @@ def make_report(
 ) -> dict[str, Any]:
     """Return the entry of ``.uns``; it warns where a simpler model does better, or none does better than the mean."""
     order = np.arange(len(model.peaks_)) if peaks is None else peaks
+    thresholds: dict[Any, float] = model.validation_["threshold"].to_dict()
     found = evaluate(
         observed,
         {name: model.predict_proba(matrix, model=name)[:, order].astype(np.float64) for name in model.candidates_},
-        thresholds=model.validation_["threshold"].to_dict(),
+        thresholds=thresholds,
         training_mean=model.training_mean_[order],
         n_resamples=_RESAMPLES,
         random_state=model.random_state,
@@ -62,12 +65,12 @@ def _sentences(models: pd.DataFrame, model: AccessibilityModel) -> tuple[str, st
     others = table.drop(index=name)
     parts = [
         f"PR-AUC of {NAMES[name]} on the test cells is {row['pr_auc']:.3f} (95 % interval {row['low']:.3f} to "
-        f"{row['high']:.3f}); " + "".join(f"{NAMES[other]} has {value:.3f}, " for other, value in others.items())
+        f"{row['high']:.3f}); " + "".join(f"{NAMES[str(other)]} has {value:.3f}, " for other, value in others.items())
         + f"and a random order {row['prevalence']:.3f}."
     ]  # fmt: skip
     if model.model == "auto":
         why = "the best on the validation cells"
-        if model.validation_.loc[name, "behind"] > 0:
+        if model.validation_["behind"].loc[name] > 0:
             why = "the simplest of those that the validation cells cannot tell from the best"
         parts.append(f"model='auto' took {NAMES[name]}: {why}.")
     warned = ""

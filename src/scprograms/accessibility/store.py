@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,15 @@ from anndata import AnnData
 from scipy import sparse
 
 from scprograms._anndata import slot_names
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.coordinates import read_coordinates
 from scprograms._anndata.labels import Labels, read_labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
 from scprograms._anndata.transaction import write
 from scprograms._core.validate import case_hint, check_has_key, check_mask, listing, warn
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Matrix
 
 _INTERVAL = re.compile(r"^(?P<chrom>.+):(?P<start>\d+)-(?P<end>\d+)$")
 
@@ -70,7 +74,7 @@ def read_pair(data: Any, rna: str, atac: str) -> Pair:
     return Pair(first, second, place[in_atac], in_atac)
 
 
-def read_expression(adata: AnnData, cells: np.ndarray, *, layer: str | None) -> Any:
+def read_expression(adata: AnnData, cells: np.ndarray, *, layer: str | None) -> Matrix:
     """Return cells x genes, CSR or array."""
     matrix = read_matrix(adata, layer=layer)
     return sparse.csr_matrix(matrix)[cells] if sparse.issparse(matrix) else matrix[cells]
@@ -78,7 +82,7 @@ def read_expression(adata: AnnData, cells: np.ndarray, *, layer: str | None) -> 
 
 def read_open(adata: AnnData, cells: np.ndarray, *, layer: str | None) -> sparse.csc_array:
     """Return which peaks are open, cells x peaks, boolean: every value above zero is."""
-    matrix: Any = read_matrix(adata, layer=layer)
+    matrix = read_matrix(adata, layer=layer)
     values = matrix.data if sparse.issparse(matrix) else matrix
     if (low := values.min(initial=0)) < 0:
         msg = f"The accessibility has negative values (the lowest is {low:g}); counts, or 0 and 1, are needed."
@@ -143,14 +147,15 @@ def read_gene_places(adata: AnnData) -> pd.DataFrame:
     start, end = (pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float) for name in ("start", "end"))
     reverse = var["strand"].astype(str).isin(["-", "-1"]).to_numpy() if "strand" in var else np.zeros(len(var), bool)
     position = np.where(reverse, end, start)
-    chrom = table["chrom"].astype(object).where(np.isfinite(position), None)
+    # The stubs know no None here.
+    chrom = table["chrom"].astype(object).where(np.isfinite(position), None)  # type: ignore[call-overload]
     if not chrom.notna().any():
         msg = "data['rna'].var has no gene with known coordinates, which gene_distance needs."
         raise ValueError(msg)
     return pd.DataFrame({"chrom": chrom, "position": position}, index=adata.var_names)
 
 
-def align_genes(adata: AnnData, matrix: Any, genes: Sequence[str], mean: np.ndarray) -> Any:
+def align_genes(adata: AnnData, matrix: Matrix, genes: Sequence[str], mean: np.ndarray) -> Matrix:
     """Return the matrix with the genes of a model, in its order; a missing gene gets its mean of the training cells."""
     names = read_gene_names(adata, name="data['rna']")
     place = pd.Index(names).get_indexer(pd.Index(genes))
@@ -189,7 +194,7 @@ def write_predictions(
     if split is not None:
         codes = np.full(adata.n_obs, -1)
         codes[pair.in_atac] = split
-        obs[column] = pd.Categorical.from_codes(codes, ["train", "validation", "test"])
+        obs[column] = categorical(codes, ["train", "validation", "test"])
     write(
         adata,
         layers={key: layer},

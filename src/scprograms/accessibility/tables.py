@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from scprograms._anndata import slot_names
 from scprograms._core.validate import check_choice
 
 from .store import read_report
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def accessibility(

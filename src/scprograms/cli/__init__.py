@@ -6,14 +6,17 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from scprograms._core.files import FolderInUseError
 from scprograms.pipeline import InputError, one_line
 
 from ._parser import make_parser
 from ._signals import INTERRUPTED, stoppable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["main"]
 

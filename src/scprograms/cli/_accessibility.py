@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms import get, pl, tl
@@ -16,6 +15,7 @@ from ._progress import journal_of, print_end
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from anndata import AnnData
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from scprograms import datasets
 from scprograms.pipeline import (
@@ -16,6 +16,9 @@ from scprograms.pipeline import (
 )
 
 from ._progress import journal_of, print_end
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 SCREEN, GENE_SETS = "demo_screen.h5ad", "demo_gene_sets.gmt"
 CONTROL = "non-targeting"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,6 +18,7 @@ from ._progress import journal_of, print_end, write_summary
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from anndata import AnnData
 
@@ -123,7 +123,7 @@ def _score(adata: AnnData, label: str | None, options: Namespace, stage: Path, j
     measured = table.dropna(subset=["mean"]).set_index("metric")["mean"]
     with atomic_path(stage / "scores.csv") as part:
         table.dropna(subset=["mean"]).to_csv(part, index=False)
-    scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in measured.items())
+    scores = ", ".join(f"{str(name).replace('_', ' ')} {value:.3f}" for name, value in measured.items())
     journal.say(
         f"Against {label} (as many clusters of k-means as labels; means of {table['n_seeds'].iloc[0]} seeds of the "
         f"clustering): {scores}."

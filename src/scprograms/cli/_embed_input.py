@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,8 @@ from scprograms._core.validate import listing
 from scprograms.pipeline import InputError, one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
 LABEL = "label"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._types import count, not_negative, percent, seed
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def _modules(options: argparse.Namespace) -> None:

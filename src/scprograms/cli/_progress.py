@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scprograms._core.files import atomic_path
@@ -16,6 +14,8 @@ from ._signals import check_stop
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _BAR = "{n_fmt}/{total_fmt} |{bar:24}| {elapsed} {desc}"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms._core.files import atomic_path
@@ -13,6 +11,8 @@ from scprograms.report.figures import save_picture
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
     from anndata import AnnData

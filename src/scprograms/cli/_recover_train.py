@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms import tl
@@ -15,6 +14,7 @@ from ._recover_shared import TRAINING, read_cells, training_arguments
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from pathlib import Path
 
     from anndata import AnnData
 

@@ -6,8 +6,11 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 INTERRUPTED, TERMINATED = 130, 143
 

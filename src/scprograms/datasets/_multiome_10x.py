@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
@@ -14,6 +12,10 @@ from anndata import AnnData
 from scipy import sparse
 
 from ._public import cache_folder, reason_of
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
 
 logger = logging.getLogger("scprograms")
 

@@ -9,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scprograms._anndata.categories import categorical
 from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
@@ -129,15 +130,15 @@ def simulate_modules(
     region = np.tile(np.arange(n_regions), n_subtypes)
     obs = pd.DataFrame(
         {
-            "subtype": pd.Categorical.from_codes(subtype, [f"subtype_{i}" for i in range(n_subtypes)]),
-            "region": pd.Categorical.from_codes(region, [f"region_{i}" for i in range(n_regions)]),
-            "true_module": pd.Categorical.from_codes(main[subtype], names),
+            "subtype": categorical(subtype, [f"subtype_{i}" for i in range(n_subtypes)]),
+            "region": categorical(region, [f"region_{i}" for i in range(n_regions)]),
+            "true_module": categorical(main[subtype], names),
         },
         index=[f"subtype_{s}_region_{r}" for s, r in zip(subtype, region, strict=True)],
     )
     var = _coordinates(n_features)
-    var["true_kind"] = pd.Categorical.from_codes(kind, [SPECIFIC, SHARED, NON_SPECIFIC])
-    var["true_module"] = pd.Categorical.from_codes(np.where(kind == 0, weights.argmax(axis=1), -1), names)
+    var["true_kind"] = categorical(kind, [SPECIFIC, SHARED, NON_SPECIFIC])
+    var["true_module"] = categorical(np.where(kind == 0, weights.argmax(axis=1), -1), names)
     return AnnData(
         counts,
         obs=obs,

@@ -10,6 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 from scipy.special import expit
 
+from scprograms._anndata.categories import categorical
 from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
@@ -123,8 +124,8 @@ def simulate_multiome(
 
     obs = pd.DataFrame(
         {
-            "cell_type": pd.Categorical.from_codes(cell_type, [f"type_{i}" for i in range(n_types)]),
-            "batch": pd.Categorical.from_codes(batch, [f"batch_{i}" for i in range(n_batches)]),
+            "cell_type": categorical(cell_type, [f"type_{i}" for i in range(n_types)]),
+            "batch": categorical(batch, [f"batch_{i}" for i in range(n_batches)]),
         },
         index=[f"cell_{i}" for i in range(n_cells)],
     )

@@ -7,6 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scprograms._anndata.categories import categorical
 from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
@@ -96,11 +97,11 @@ def simulate_peaks(
         chunks.append(sparse.csr_matrix(rng.random(closed.shape) >= closed, dtype=np.float32))
     names = [f"type_{i}" for i in range(n_types)]
     obs = pd.DataFrame(
-        {"cell_type": pd.Categorical.from_codes(of_cell, names), "true_depth": depth},
+        {"cell_type": categorical(of_cell, names), "true_depth": depth},
         index=[f"cell_{i}" for i in range(n_cells)],
     )
     var = pd.DataFrame(
-        {"true_type": pd.Categorical.from_codes(of_peak, names)},
+        {"true_type": categorical(of_peak, names)},
         index=[f"chr1:{1500 * i}-{1500 * i + 501}" for i in range(n_peaks)],
     )
     return AnnData(sparse.csr_matrix(sparse.vstack(chunks)), obs=obs, var=var)

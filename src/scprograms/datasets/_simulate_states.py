@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scprograms._anndata.categories import categorical
 from scprograms._core.validate import check_int, check_real
 
 from ._random import RandomState, as_generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COUNTS_PER_GENE, _LOG_SD_DEPTH, _DISPERSION = 2.0, 0.3, 0.1
 _TARGET = 1e4
@@ -145,7 +148,7 @@ def simulate_states(
     return AnnData(
         X,
         obs=pd.DataFrame(
-            {name: pd.Categorical.from_codes(codes[name], names[name]) for name in names},
+            {name: categorical(codes[name], names[name]) for name in names},
             index=[f"cell_{i}" for i in range(n_obs)],
         ),
         var=pd.DataFrame(index=genes),

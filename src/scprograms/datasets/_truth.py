@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from scprograms._anndata.categories import categorical
+
 NON_TARGETING = "non-targeting"
 HOUSEKEEPING, IDENTITY, ACTIVITY = "housekeeping", "identity", "activity"
 
@@ -140,8 +142,8 @@ def draw_design(
     guide = rng.permutation(guide)
     obs = pd.DataFrame(
         {
-            "perturbation": pd.Categorical.from_codes(of_target[guide], targets),
-            "guide": pd.Categorical.from_codes(guide, guides.index),
+            "perturbation": categorical(of_target[guide], targets),
+            "guide": categorical(guide, guides.index),
             "batch": _labels(rng, "batch", params["n_batches"], n_cells),
             "cell_type": _labels(rng, "type", params["n_cell_types"], n_cells),
         },
@@ -152,7 +154,7 @@ def draw_design(
 
 def _labels(rng: np.random.Generator, name: str, n_labels: int, n_cells: int) -> pd.Categorical:
     codes = rng.integers(n_labels, size=n_cells)
-    return pd.Categorical.from_codes(codes, [f"{name}_{i}" for i in range(n_labels)])
+    return categorical(codes, [f"{name}_{i}" for i in range(n_labels)])
 
 
 def draw_effects(
@@ -168,7 +170,8 @@ def draw_effects(
     for row in np.flatnonzero(~perturbations["null"]):
         moved = rng.choice(activity, min(int(rng.integers(1, 4)), len(activity)), replace=False)
         sizes = params["effect_size"] * rng.uniform(0.5, 1.5, len(moved))
-        effects.iloc[row, moved] = sizes * rng.choice([-1.0, 1.0], len(moved))
+        # The stubs know no array of positions here.
+        effects.iloc[row, moved] = sizes * rng.choice([-1.0, 1.0], len(moved))  # type: ignore[index]
     of_guide = effects.reindex(guides["perturbation"], fill_value=0.0).to_numpy(copy=True)
     of_guide[:, activity] += params["guide_sd"] * rng.standard_normal((len(guides), len(activity)))
     return effects, pd.DataFrame(of_guide, index=guides.index, columns=programs.index)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +13,16 @@ import pandas as pd
 
 from scprograms._anndata.matrix import check_adata, read_gene_mask, read_gene_names
 from scprograms._core.files import atomic_path
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_choice, check_int, check_name, check_real, warn
 
 from .store import Training, read_accessibility, write_training
 
 if TYPE_CHECKING:
+    import os
+
     from anndata import AnnData
     from numpy.typing import NDArray
+    from scipy import sparse
 
 logger = logging.getLogger("scprograms")
 
@@ -254,7 +255,7 @@ def _checked(**options: Any) -> dict[str, Any]:
         "sparsity_target", options["sparsity_target"], at_least=1e-4, at_most=0.9999
     )
     options["sparsity_weight"] = check_real("sparsity_weight", options["sparsity_weight"], at_least=0)
-    check_choice("depth", options["depth"], (True, False))  # type: ignore[arg-type]
+    check_choice("depth", options["depth"], (True, False))
     return options
 
 
@@ -267,7 +268,7 @@ def _writable(save: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _check_cells(matrix: Matrix, n_obs: int) -> None:
+def _check_cells(matrix: sparse.csr_matrix, n_obs: int) -> None:
     if n_obs < 2:
         msg = f"adata has {n_obs} cell: there is nothing to learn from."
         raise ValueError(msg)

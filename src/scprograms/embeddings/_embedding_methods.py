@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import sparse
 
 from scprograms.programs.engine import NMF, SemiNMF
 
@@ -15,10 +13,18 @@ from .engine import neighbor_means
 from .engine.decompositions import lsi, pca
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+    from scipy import sparse
 
 FACTORIZATIONS = ("lsi", "pca", "nmf", "lsnmf", "semi_nmf")
-NETWORKS = {"basic_ae": "basic", "sparse_ae": "sparse", "stacked_ae": "stacked", "vae": "vae"}
+NETWORKS: dict[str, Literal["basic", "sparse", "stacked", "vae"]] = {
+    "basic_ae": "basic",
+    "sparse_ae": "sparse",
+    "stacked_ae": "stacked",
+    "vae": "vae",
+}
 SMOOTH = "_smooth"
 """Ending of a method whose cells are then averaged with their neighbours."""
 PLAIN = (*FACTORIZATIONS, *NETWORKS, "peakvi")
@@ -61,7 +67,7 @@ def embed(name: str, recipe: Recipe, seed: int) -> NDArray:
         from .engine.networks import Autoencoder
 
         options: dict[str, Any] = {**recipe.network_options, "random_state": seed}
-        model = Autoencoder(NETWORKS[name], recipe.n_latent, **options)  # type: ignore[arg-type]
+        model = Autoencoder(NETWORKS[name], recipe.n_latent, **options)
         return model.fit(recipe.accessibility).encode(recipe.accessibility)
     if name == "peakvi":
         return _peakvi(recipe, seed)

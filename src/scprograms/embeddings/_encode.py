@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from scprograms._core.validate import check_name
 from .store import align_features, read_accessibility, write_latent
 
 if TYPE_CHECKING:
+    import os
+
     from anndata import AnnData
 
 

@@ -93,7 +93,7 @@ def tfidf(
     """
     check_adata(adata)
     check_choice("method", method, engine.TFIDF_METHODS)
-    check_choice("binarize", binarize, (True, False))  # type: ignore[arg-type]
+    check_choice("binarize", binarize, (True, False))
     scale = check_real("scale_factor", scale_factor)
     if scale <= 0:
         msg = f"scale_factor={scale:g} is out of range; pass a number above 0, such as 1e4."

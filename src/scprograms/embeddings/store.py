@@ -14,11 +14,12 @@ from scprograms._anndata import slot_names
 from scprograms._anndata.matrix import check_adata, read_matrix
 from scprograms._anndata.slot_names import Slots
 from scprograms._anndata.transaction import write
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_has_key, listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def read_training_history(adata: AnnData, key: str) -> pd.DataFrame:
 def read_embedding(adata: AnnData, name: str) -> np.ndarray:
     """Return an entry of ``.obsm`` as a finite array of cells x variables."""
     check_has_key(adata.obsm, name, where="adata.obsm")
-    values = adata.obsm[name]
-    values = np.asarray(values.toarray() if sparse.issparse(values) else values, dtype=np.float64)
+    stored: Array | AnySparse | pd.DataFrame = adata.obsm[name]
+    values = np.asarray(stored.toarray() if sparse.issparse(stored) else stored, dtype=np.float64)
     if values.ndim != 2 or not np.isfinite(values).all():
         msg = f"adata.obsm[{name!r}] has shape {values.shape} or values that are not finite: a matrix is needed."
         raise ValueError(msg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -283,10 +283,11 @@ def mark_redundant(table: pd.DataFrame, libraries: Mapping[str, Terms] | None, *
             position[name] = pd.Index(terms.names)
     groups = np.zeros(len(table), dtype=np.int64)
     representative = np.zeros(len(table), dtype=bool)
-    for (_, _, library), rows in table.groupby(LIST, sort=False, observed=True).indices.items():
+    lists: dict[Any, Any] = table.groupby(LIST, sort=False, observed=True).indices
+    for (_, _, library), rows in lists.items():
         if library in neighbours:
             near = neighbours[library]
-            order = position[library].get_indexer(table["term"].to_numpy()[rows])
+            order = position[library].get_indexer(pd.Index(table["term"].to_numpy()[rows]))
         else:
             near = jaccard_neighbours(_membership(table["genes"].to_numpy()[rows]), threshold=threshold)
             order = np.arange(len(rows))

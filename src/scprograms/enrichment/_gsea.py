@@ -134,7 +134,12 @@ def _seed(random_state: RandomState) -> int:
 
 
 def enrichr_table(
-    lists: Sequence[GeneList], libraries: Sequence[str], background: Sequence[str], *, organism: str, timeout: float
+    lists: Sequence[GeneList],
+    libraries: Sequence[str],
+    background: Sequence[str] | pd.Index,
+    *,
+    organism: str,
+    timeout: float,
 ) -> pd.DataFrame:
     """Send each list to Enrichr, by ``gseapy.enrichr``, and return its answers."""
     known = known_libraries(organism, timeout=timeout)

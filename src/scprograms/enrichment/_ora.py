@@ -70,11 +70,12 @@ def gene_lists(scores: pd.DataFrame, *, n_genes: int, direction: str) -> list[Ge
     return lists
 
 
-def eligible_terms(library: Library, background: Sequence[str], *, min_size: int, max_size: int) -> Terms:
+def eligible_terms(library: Library, background: Sequence[str] | pd.Index, *, min_size: int, max_size: int) -> Terms:
     """Intersect the terms with the background, and keep those with ``min_size`` to ``max_size`` genes of it."""
     position = pd.Index(background)
     sizes = np.array([len(genes) for genes in library.values()])
-    columns = position.get_indexer(np.array([gene for genes in library.values() for gene in genes], dtype=object))
+    genes_of_all = pd.Index(np.array([gene for genes in library.values() for gene in genes], dtype=object))
+    columns = position.get_indexer(genes_of_all)
     rows = np.repeat(np.arange(len(sizes)), sizes)[columns >= 0]
     columns = columns[columns >= 0]
     shape = (len(sizes), len(position))
@@ -86,7 +87,7 @@ def eligible_terms(library: Library, background: Sequence[str], *, min_size: int
 
 
 def over_representation_table(
-    lists: Sequence[GeneList], libraries: Mapping[str, Terms], background: Sequence[str]
+    lists: Sequence[GeneList], libraries: Mapping[str, Terms], background: Sequence[str] | pd.Index
 ) -> pd.DataFrame:
     """Test every list against every term; return the terms that share a gene with the list, best first."""
     from .engine import over_representation

@@ -121,8 +121,8 @@ def enrichment_dotplot(
     best = tables.enrichment(adata, **chosen, max_q=max_q, n_top=n_top, representative=distinct)
     terms = best[["library", "term"]].drop_duplicates().reset_index(drop=True)
     table = table.merge(terms.assign(row=terms.index), on=["library", "term"])
-    columns = table[["program", "direction"]].drop_duplicates()
-    columns = [pair for program in best["program"].unique() for pair in _pairs(columns, program)]
+    found = table[["program", "direction"]].drop_duplicates()
+    columns = [pair for program in best["program"].unique() for pair in _pairs(found, program)]
     two_way = table["direction"].nunique() > 1
     names = [f"{program} {way}" if two_way else program for program, way in columns]
     table = table.assign(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from scprograms._anndata import slot_names
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.labels import Labels, read_labels
 from scprograms._anndata.obs import read_names
 from scprograms._core.validate import check_choice, check_int, check_real, warn
@@ -20,6 +20,8 @@ from .engine.profiles import group_sums
 from .store import Modules, read_factors, write_modules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -222,8 +224,8 @@ def _features(found: ModuleAssignment, names: list[str], slots: slot_names.Slots
     return pd.DataFrame(
         {
             slots.feature_score: found.score,
-            slots.module: pd.Categorical.from_codes(module, [*names, *_OTHERS]),
-            slots.top_module: pd.Categorical.from_codes(top, [*names, slot_names.INACTIVE]),
+            slots.module: categorical(module, [*names, *_OTHERS]),
+            slots.top_module: categorical(top, [*names, slot_names.INACTIVE]),
             slots.module_share: found.share,
         }
     )
@@ -236,7 +238,7 @@ def _assign_samples(usages: NDArray, names: list[str], min_contribution: float) 
     codes = np.where(found.module < 0, k + 1, np.where(found.contribution < min_contribution, k, found.module))
     return pd.DataFrame(
         {
-            "module": pd.Categorical.from_codes(codes, [*names, slot_names.UNCLASSIFIED, slot_names.INACTIVE]),
+            "module": categorical(codes, [*names, slot_names.UNCLASSIFIED, slot_names.INACTIVE]),
             "contribution": found.contribution,
             "sparseness": found.sparseness,
             "entropy": found.entropy,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +9,18 @@ import pandas as pd
 from anndata import AnnData
 from scipy import sparse
 
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.labels import read_labels
 from scprograms._anndata.matrix import check_adata, read_matrix
 from scprograms._anndata.obs import read_names
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_choice, check_int, check_real, listing, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
 
 _ENTRIES_PER_CHUNK = 2**24
 
@@ -96,7 +99,7 @@ def pseudobulk(
         msg = "groupby names no column of adata.obs: name one or more, such as ['subtype', 'region']."
         raise ValueError(msg)
     min_cells = check_int("min_cells", min_cells, at_least=1)
-    check_choice("cpm", cpm, (True, False))  # type: ignore[arg-type]
+    check_choice("cpm", cpm, (True, False))
     if cap_percentile is not None:
         cap_percentile = check_real("cap_percentile", cap_percentile, at_least=0, at_most=100)
     if chunk_size is not None:
@@ -172,7 +175,7 @@ def _groups(adata: AnnData, names: list[str], min_cells: int) -> tuple[pd.DataFr
     group[known] = np.where(enough, np.cumsum(enough) - 1, -1)[first]
     obs = pd.DataFrame(
         {
-            each.key: pd.Categorical.from_codes(codes[enough], each.names).remove_unused_categories()
+            each.key: categorical(codes[enough], each.names).remove_unused_categories()
             for each, codes in zip(labels, levels, strict=True)
         },
         index=pd.Index(_unique([name for name, good in zip(joined, enough, strict=True) if good])),
@@ -210,7 +213,7 @@ def _sums(matrix: Matrix, group: NDArray, n_groups: int, chunk_size: int) -> spa
 
     used = np.flatnonzero(group >= 0)
     matrix = matrix if len(used) == len(group) else matrix[used]
-    by = pd.Categorical.from_codes(group[used], [str(g) for g in range(n_groups)])
+    by = categorical(group[used], [str(g) for g in range(n_groups)])
     obs = pd.DataFrame({"group": by}, index=[str(i) for i in range(len(used))])
     chunks = []
     for start in range(0, matrix.shape[1], chunk_size):

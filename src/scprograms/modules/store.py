@@ -83,10 +83,10 @@ def write_modules(adata: AnnData, key: str, found: Modules) -> None:
         adata,
         uns={key: {**adata.uns[key], **entries}},
         var={
-            name: column.to_numpy() if str(name).endswith("score") else column.array
+            str(name): column.to_numpy() if str(name).endswith("score") else column.array
             for name, column in found.features.items()
         },
-        obs={name: column.array for name, column in found.samples.items()},
+        obs={str(name): column.array for name, column in found.samples.items()},
         varm={Slots(key).shared_modules: found.shared},
     )
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scprograms._anndata.labels import Labels
 from scprograms._anndata.obs import Covariates, read_covariates, read_replicates, read_strata
 from scprograms._core.validate import listing, warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scprograms._anndata.labels import Labels
 
 
 @dataclass(frozen=True)

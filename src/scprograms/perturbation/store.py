@@ -16,6 +16,8 @@ from .engine.carriers import Guides
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from scprograms._core.matrix import AnySparse, Array
 GUIDE_NAMES, GUIDE_TARGET = "guide_names", "guide_target"
 """Entries of ``.uns`` that are looked up where the caller names none."""
 
@@ -36,14 +38,14 @@ def read_guides(
     threshold = check_real("guide_threshold", threshold, at_least=1e-12)
     where, stored = f"adata.obsm[{guide_key!r}]", adata.obsm[str(guide_key)]
     columns = [str(name) for name in stored.columns] if isinstance(stored, pd.DataFrame) else None
-    matrix = stored.to_numpy() if isinstance(stored, pd.DataFrame) else stored
+    matrix: Array | AnySparse = stored.to_numpy() if isinstance(stored, pd.DataFrame) else stored
     if not sparse.issparse(matrix) and not isinstance(matrix, np.ndarray):
         msg = f"{where} is a {type(matrix).__name__}; a numpy array, a scipy matrix or a DataFrame is needed."
         raise TypeError(msg)
     check_values(matrix, where)
     is_mask = matrix.dtype == bool
     # Duplicate entries of a sparse matrix add up before the comparison.
-    counts = sparse.csc_array(matrix, dtype=np.float64)
+    counts: sparse.csc_array = sparse.csc_array(matrix, dtype=np.float64)
     counts.sum_duplicates()
     counts.data = counts.data >= (0.5 if is_mask else threshold)
     counts = counts.astype(bool)
@@ -93,7 +95,7 @@ def _targets(
         check_has_key(adata.uns, source, where="adata.uns", hint=hint)
         source, label = adata.uns[source], f"adata.uns[{source!r}]"
     if isinstance(source, Mapping):
-        found = [source.get(name) for name in guides]
+        found: list[Any] = [source.get(name) for name in guides]
         if all(value is None for value in found):
             msg = f"{label} knows none of the guides of {where}, such as {listing(guides, at_most=3)}."
             raise ValueError(msg)
@@ -102,7 +104,7 @@ def _targets(
         if len(found) != len(guides):
             msg = f"{label} has {len(found)} entries, but {where} has {len(guides)} guides: pass one per column."
             raise ValueError(msg)
-    texts = [None if value is None or pd.isna(value) else str(value) for value in found]
+    texts: list[str | None] = [None if value is None or pd.isna(value) else str(value) for value in found]
     if n_missing := sum(text is None for text in texts):
         warn(f"{n_missing} of {len(guides)} guides of {where} have no target: they only count among the other guides.")
     levels = sorted({text for text in texts if text is not None})

@@ -228,6 +228,9 @@ def analyse_cells(
 
 def factorize(adata: AnnData, settings: Settings, journal: Journal, *, mask_var: str | None) -> None:
     """Find the programs."""
+    control: tuple[str, str] | None = None
+    if settings.center == "control" and settings.control is not None:
+        control = settings.groupby, settings.control
     with explained():
         tl.semi_nmf(
             adata,
@@ -235,7 +238,7 @@ def factorize(adata: AnnData, settings: Settings, journal: Journal, *, mask_var:
             mask_var=mask_var,
             center=settings.center,
             scale=settings.scale,
-            control=(settings.groupby, settings.control) if settings.center == "control" else None,
+            control=control,
             init=settings.init,
             l1=settings.l1,
             random_state=settings.random_state,

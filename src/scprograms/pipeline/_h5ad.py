@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scprograms._anndata.slot_names import Slots
@@ -12,6 +11,8 @@ from scprograms._draw.palette import CYCLE, WITHOUT, group_colors
 from scprograms.report.figures import Picture, save_picture
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from anndata import AnnData
 
     from ._settings import Settings

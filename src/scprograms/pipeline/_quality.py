@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from scprograms import get
 from scprograms._anndata.transaction import write
@@ -16,6 +15,7 @@ from ._journal import InputError, Journal, explained
 from ._lazy import describe, n_not_zero
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
     from ._settings import Settings

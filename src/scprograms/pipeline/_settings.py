@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Settings:
 
     n_programs: int = 30
     """Number of programs."""
-    center: str | None = None
+    center: Literal["mean", "control"] | None = None
     """``"mean"`` or ``"control"``: subtract each gene's mean, or its mean in control cells."""
     scale: bool = False
     """Divide each gene by its standard deviation."""
-    init: str = "varimax"
+    init: Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"] = "varimax"
     """Start of the factorization."""
     l1: float = 0.02
     """Penalty on the usages."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from scprograms import get, tl
@@ -15,6 +14,8 @@ from scprograms.report.formats import enumerate_names, plural
 from ._journal import Journal, explained, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anndata import AnnData
 
     from ._settings import Settings

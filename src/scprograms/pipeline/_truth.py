@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,15 @@ from scprograms._draw.figure import LABEL_SIZE, SMALL_SIZE, TICK_SIZE, TITLE_SIZ
 from scprograms.report.figures import Picture, save_picture
 from scprograms.report.formats import NOTHING, format_difference, format_q
 
-from ._journal import Journal
 from ._tests import KEY, MAX_Q
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from anndata import AnnData
+
+    from ._journal import Journal
 
 FOUND = 0.8
 """Correlation of the usages from which a planted program counts as found."""
@@ -46,7 +49,7 @@ def compare_with_truth(adata: AnnData, stage: Path, journal: Journal) -> list[di
         planted = truth["programs"].index.tolist()
         n_found = int((rows["correlation"] >= FOUND).sum())
         moved = rows[rows["perturbations"] > 0]
-        picture = _correlation_picture(correlations, partner, planted, list(usages), stage / "figures")
+        picture = _correlation_picture(correlations, partner, planted, list(usages.columns), stage / "figures")
         text = [
             f"{n_found} of {len(planted)} planted programs were found: their usages correlate with those of a found "
             f"program by {FOUND} or more (mean over all {rows['correlation'].mean():.3f}, smallest "
@@ -67,11 +70,12 @@ def compare_with_truth(adata: AnnData, stage: Path, journal: Journal) -> list[di
             "program; q: of the analysis of variance.",
         ]
         journal.say(f"Compared with the truth: {n_found} of {len(planted)} planted programs were found.")
+        lines: Iterable[Any] = rows.itertuples()
         shown = [
             [row.Index, row.kind, row.found, f"{row.correlation:.3f}", row.term, str(row.perturbations),
              *(f"{n} of {row.perturbations}" if row.perturbations else NOTHING for n in (row.right_way, row.detected)),
              row.strongest, format_q(row.q)]
-            for row in rows.itertuples()
+            for row in lines
         ]  # fmt: skip
         columns = ["Planted", "Kind", "Found as", "Correlation", "Signature q", "Moved by", "Right sign",
                    "Detected", "Strongest effect", "q"]  # fmt: skip

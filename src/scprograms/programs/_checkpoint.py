@@ -8,7 +8,6 @@ import logging
 import numbers
 import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,15 @@ from scipy import sparse
 
 from scprograms._anndata.lazy import is_lazy
 from scprograms._core.files import atomic_path
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
+    from scprograms._core.operators.protocol import DaskArray
 
 logger = logging.getLogger("scprograms")
 
@@ -30,7 +33,7 @@ FORMAT = 1
 """Part of the hash. Raise it whenever the same data and arguments give other runs than before."""
 
 
-def digest(matrix: Matrix, options: dict[str, Any]) -> str:
+def digest(matrix: Matrix | DaskArray, options: dict[str, Any]) -> str:
     """Return a hash of every value of a matrix, its shape, type and format, and of some arguments.
 
     A dask array is read once: the hash is that of its chunks' hashes.
@@ -70,7 +73,7 @@ class Checkpoint:
     def open(
         cls,
         folder: str | os.PathLike[str],
-        matrix: Matrix,
+        matrix: Matrix | DaskArray,
         *,
         random_state: object,
         n_programs: int,

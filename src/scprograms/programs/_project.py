@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,8 @@ from .engine import project_usages
 from .factorization import read_expression
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -177,7 +178,7 @@ def _align(adata: AnnData, reference: AnnData, key: str) -> _Aligned:
     """Look the genes of ``adata`` up in the reference; warn of those of the fit that are missing, and of too many."""
     here, loadings = read_gene_names(adata), read_loadings(reference, key)
     there, model = pd.Index(read_gene_names(reference, name="reference")), read_model(reference, key)
-    rows = there.get_indexer(here)
+    rows = there.get_indexer(pd.Index(here))
     known = rows >= 0
     aligned = np.zeros((len(here), loadings.shape[1]), dtype=loadings.to_numpy().dtype)
     aligned[known] = loadings.to_numpy()[rows[known]]

@@ -140,8 +140,8 @@ def rank_sweep(
     n_folds = check_int("n_folds", n_folds, at_least=2)
     n_subsamples = check_int("n_subsamples", n_subsamples, at_least=2)
     max_cells = check_int("max_cells", max_cells, at_least=2)
-    check_choice("cross_validation", cross_validation, (True, False))  # type: ignore[arg-type]
-    check_choice("stability", stability, (True, False))  # type: ignore[arg-type]
+    check_choice("cross_validation", cross_validation, (True, False))
+    check_choice("stability", stability, (True, False))
     key = check_name("key_added", key_added)
     matrix = read_expression(adata, layer=layer, n_programs=ranks[-1])
     used = read_gene_mask(adata, mask_var)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,16 @@ from scprograms._anndata.labels import read_control_mask
 from scprograms._anndata.lazy import is_lazy, read_matrix, warn_about_counts_in_head
 from scprograms._anndata.matrix import check_adata, read_gene_mask
 from scprograms._anndata.slots import Factorization, write_factorization
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import empty_rows, warn, warn_about_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
+    from scprograms._core.operators.protocol import DaskArray
 
     from .engine import ProgramEstimator
 
@@ -32,11 +35,11 @@ logger = logging.getLogger("scprograms")
 class Screen:
     """The matrix to factorize, and the mask of the genes that enter the fit; None means all."""
 
-    matrix: Matrix
+    matrix: Matrix | DaskArray
     used: NDArray | None
 
     @property
-    def fitted(self) -> Matrix:
+    def fitted(self) -> Matrix | DaskArray:
         """The genes that enter the fit."""
         return self.matrix if self.used is None else self.matrix[:, np.flatnonzero(self.used)]
 
@@ -83,7 +86,7 @@ def check_non_negative(screen: Screen, *, layer: str | None, method: str) -> Non
         raise ValueError(msg)
 
 
-def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None = None) -> Matrix:
+def read_expression(adata: AnnData, *, layer: str | None, n_programs: int | None = None) -> Matrix | DaskArray:
     """Return the matrix to factorize into so many programs, if any, after a look at whether it can be meant."""
     check_adata(adata)
     matrix = read_matrix(adata, layer=layer)
@@ -113,7 +116,7 @@ def read_control(adata: AnnData, *, center: object, control: object) -> NDArray 
     return None
 
 
-def warn_about_rank(n_programs: int, shape: tuple[int, int]) -> None:
+def warn_about_rank(n_programs: int, shape: tuple[int, ...]) -> None:
     """Warn if there are more programs than the matrix that enters the fit has directions."""
     if n_programs > min(shape):
         warn(
@@ -135,7 +138,7 @@ def _check_memory(adata: AnnData, n_programs: int) -> None:
 
 
 def loadings_of_all_genes(
-    model: ProgramEstimator, matrix: Matrix, W: NDArray, *, used: NDArray | None, control: NDArray | None
+    model: ProgramEstimator, matrix: Matrix | DaskArray, W: NDArray, *, used: NDArray | None, control: NDArray | None
 ) -> dict[str, NDArray]:
     """Return loadings and model of the genes that entered the fit, and by least squares those of the others."""
     genes = {

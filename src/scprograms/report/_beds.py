@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ from scprograms._anndata.slots import read_model
 from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
+    import os
+
     import pandas as pd
     from anndata import AnnData
 
@@ -88,7 +89,12 @@ def write_beds(adata: AnnData, folder: str | os.PathLike[str], *, key: str = "nm
 
 
 def _write(table: pd.DataFrame, path: Path, *, scored: bool) -> None:
-    columns = {"chrom": table["chrom"], "start": table["start"], "end": table["end"], "name": table.index}
+    columns: dict[str, pd.Series | pd.Index | str] = {
+        "chrom": table["chrom"],
+        "start": table["start"],
+        "end": table["end"],
+        "name": table.index,
+    }
     if scored:
         columns |= {"score": np.rint(1000 * table["score"]).astype(int), "strand": "."}
     with atomic_path(path) as part:

@@ -69,7 +69,7 @@ def enrichment_in_words(table: pd.DataFrame) -> str:
     )
 
 
-def calibration_tests(summary: Mapping[str, Any]) -> str:
+def calibration_tests(summary: Mapping[str, Any] | pd.Series) -> str:
     """Return what a point of the picture of calibration is."""
     unit = f"{summary['replicate']}s" if summary["replicate"] else "cells"
     return (

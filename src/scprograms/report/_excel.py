@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,9 @@ from ._effects import program_names
 from ._versions import versions
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
 MAX_ROWS = 250_000
@@ -117,7 +118,7 @@ def write_excel(
     if names := program_names(adata, key=key):
         for sheet in ("W_ANOVA", "Significant Factors", "Perturbation Effects"):
             if sheet in sheets:
-                place = 1 + sheets[sheet].columns.get_loc("program")
+                place = 1 + list(sheets[sheet].columns).index("program")
                 sheets[sheet].insert(place, "name", sheets[sheet]["program"].map(names))
     if parameters is None:
         parameters = read_fit(adata, key)[slot_names.PARAMS]

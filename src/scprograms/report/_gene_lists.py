@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,8 @@ from scprograms import get
 from scprograms._core.files import atomic_path
 
 if TYPE_CHECKING:
+    import os
+
     from anndata import AnnData
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import os
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,9 @@ from ._versions import versions
 from .figures import DPI, Picture, write_figures
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
     from anndata import AnnData
 
 _AT_MOST_ROWS = 60
@@ -189,8 +190,8 @@ def _map(summary: Summary) -> dict[str, Any]:
     wide = summary.effects.pivot(index="perturbation", columns="program", values="effect")[programs]
     passed = summary.effects.pivot(index="perturbation", columns="program", values="q")[programs] <= summary.max_q
     sizes = summary.effects.groupby("perturbation")["n_cells"].max().astype(int).to_dict()
-    order = wide.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index
-    order = sorted(order, key=lambda name: sizes[name] < 10)[:_AT_MOST_ROWS]
+    largest_first = wide.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index
+    order = sorted(largest_first, key=lambda name: sizes[name] < 10)[:_AT_MOST_ROWS]
     shown = wide.loc[order]
     top = max(_FULL_COLOR, float(np.nanpercentile(np.abs(shown), 99)) if shown.notna().any(axis=None) else 0.0)
     rows = []

@@ -37,6 +37,8 @@ from .formats import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anndata import AnnData
 
 N_IN_SHORT = 5
@@ -132,6 +134,7 @@ def summarise(
         top = strongest(effects[effects["program"] == name], n_top=_N_GROUPS)
         own = {gene for genes_of_end in ends.values() for gene, _ in genes_of_end}
         found = {way: _terms(terms, name, way, max_q) for way in ("up", "down")}
+        rows: Iterable[Any] = top.itertuples()
         programs.append(
             Program(
                 name=str(name),
@@ -148,7 +151,7 @@ def summarise(
                         "significant": bool(row.q <= max_q),
                         "own": row.perturbation in own,
                     }
-                    for row in top.itertuples()
+                    for row in rows
                 ],
                 terms=found,
                 numbers=numbers.loc[name].to_dict(),
@@ -174,8 +177,8 @@ def summarise(
 
 
 def _genes(table: pd.DataFrame, program: str) -> list[tuple[str, str]]:
-    part = table[table["program"] == program]
-    return [(str(row.gene), format_number(row.loading, 2).replace("-", MINUS)) for row in part.itertuples()]
+    rows: Iterable[Any] = table[table["program"] == program].itertuples()
+    return [(str(row.gene), format_number(row.loading, 2).replace("-", MINUS)) for row in rows]
 
 
 def _terms(terms: pd.DataFrame | None, program: str, direction: str, max_q: float) -> list[dict[str, Any]]:
@@ -213,7 +216,8 @@ def _sentences(
             continue
         # The product decides what a cell shows: less of a program means less of the genes that it raises.
         more, less = (up, down) if sign > 0 else (down, up)
-        named = [f"{row.perturbation} ({format_difference(row.effect)})" for row in moved.itertuples()]
+        rows: Iterable[Any] = moved.itertuples()
+        named = [f"{row.perturbation} ({format_difference(row.effect)})" for row in rows]
         sentences.append(
             f"Compared with {compared_with(control)}, used {word} {under} {enumerate_names(named, at_most=6)}; this "
             f"shifts the cells {' and '.join(_shifts(more, less))}."

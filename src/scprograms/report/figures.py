@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,9 @@ from ._effects import calibration_in_words, compared_with, program_names, read_e
 from .formats import plural
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
     from anndata import AnnData
     from matplotlib.figure import Figure
 

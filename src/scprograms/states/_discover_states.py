@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 
 from scprograms._anndata.labels import read_labels
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import check_int, check_name, check_real, warn, warn_about_counts
 from scprograms._core.workers import spread
 from scprograms.programs.engine import consensus_programs
@@ -21,8 +19,12 @@ from .engine.discovery import Factors, describe_factors, scaled_genes
 from .store import Discovery, write_discovery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
 
 logger = logging.getLogger("scprograms")
 
@@ -229,9 +231,9 @@ def discover_states(
 def _check_numbers(n_factors: int | Sequence[int] | None) -> list[int]:
     if n_factors is None:
         return list(_DEFAULT_FACTORS)
-    if isinstance(n_factors, str) or not np.ndim(n_factors):
+    if isinstance(n_factors, str | int) or not np.ndim(n_factors):
         return [check_int("n_factors", n_factors, at_least=2)]
-    numbers = sorted({check_int("n_factors", k, at_least=2) for k in n_factors})  # type: ignore[union-attr]
+    numbers = sorted({check_int("n_factors", k, at_least=2) for k in n_factors})
     if not numbers:
         msg = "n_factors is empty: name at least one number of factors, such as range(2, 9)."
         raise ValueError(msg)

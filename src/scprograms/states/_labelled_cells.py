@@ -11,7 +11,6 @@ from scipy import sparse
 from scprograms._anndata import slot_names
 from scprograms._anndata.labels import Labels
 from scprograms._anndata.matrix import read_matrix
-from scprograms._core.matrix import Matrix
 from scprograms._core.validate import warn, warn_about_counts
 
 from .store import read_codes
@@ -19,6 +18,8 @@ from .store import read_codes
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._core.matrix import Matrix
 
 
 @dataclass(frozen=True)

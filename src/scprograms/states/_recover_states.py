@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from scprograms._anndata import slot_names
-from scprograms._anndata.labels import Labels
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.matrix import check_adata, read_gene_names, read_matrix
 from scprograms._core.threads import threads
 from scprograms._core.validate import case_hint, check_choice, check_name, check_real, listing, warn, warn_about_counts
@@ -22,6 +22,8 @@ from .store import Recovery, read_codes, write_recovery
 if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
+
+    from scprograms._anndata.labels import Labels
 
 logger = logging.getLogger("scprograms")
 
@@ -176,7 +178,7 @@ def recover_states(
         "states": np.array(model.state_names, dtype=object),
     }
     result = Recovery(
-        state=pd.Categorical.from_codes(np.where(accepted, found.state, len(names) - 1), names),
+        state=categorical(np.where(accepted, found.state, len(names) - 1), names),
         score=score,
         shares=found.shares.astype(np.float32),
         params=params,

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData, read_h5ad
 
 from scprograms._anndata import slot_names
+from scprograms._anndata.categories import categorical
 from scprograms._anndata.labels import Labels
 from scprograms._anndata.matrix import check_adata
 from scprograms._anndata.slot_names import Slots
 from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import check_has_key, listing
+
+if TYPE_CHECKING:
+    import os
 
 FORMAT = "scprograms recovery model"
 VERSION = 2
@@ -171,7 +174,7 @@ class Discovery:
 
 def write_discovery(adata: AnnData, key: str, result: Discovery) -> None:
     """Write the state of each cell, and the tables behind it; ``.uns[key]`` is replaced."""
-    states = pd.Series(pd.Categorical.from_codes(result.codes, result.names), index=adata.obs_names)
+    states = pd.Series(categorical(result.codes, result.names), index=adata.obs_names)
     entry = {slot_names.PARAMS: dict(result.params), **result.tables}
     write(adata, obs={slot_names.Slots(key).state: states}, uns={key: entry})
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.checks import logger
@@ -23,6 +21,7 @@ from scprograms._core.svd import starting_basis
 from .dask_tasks import (
     Chunk,
     Cross,
+    Density,
     FirstReading,
     Moments,
     Product,
@@ -38,7 +37,13 @@ from .dask_tasks import (
     run_task,
     shapes_of,
 )
-from .protocol import RowUpdate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array, FloatArray, Matrix
+
+    from .protocol import DaskArray, RowUpdate
 
 FAN_IN = 4
 MOST_GRAM_COLUMNS = 8000
@@ -61,7 +66,7 @@ class DaskOperator:
 
     one_pass = True
 
-    def __init__(self, X: Any) -> None:
+    def __init__(self, X: DaskArray) -> None:
         if X.ndim != 2:
             msg = f"X is a dask array of shape {X.shape}; cells x features are needed."
             raise ValueError(msg)
@@ -82,14 +87,14 @@ class DaskOperator:
             raise ValueError(msg)
         if len(self._chunks) == 1 and len(widths) > 1:
             logger.warning("The dask array has one chunk of rows and %d of columns: it is held whole.", len(widths))
-        seen = self._compute(density_of, self._blocks[self._chunks[0].number])
+        seen: Density = self._compute(density_of, self._blocks[self._chunks[0].number])
         self.dtype = seen.dtype if seen.dtype in (np.float32, np.float64) else np.dtype(float)
         self._sparse, self._density = seen.is_sparse, seen.share
         self._sketch_rank = 0
-        self._basis: NDArray | None = None
-        self._kept_rows: tuple[NDArray, DaskOperator] | None = None
+        self._basis: FloatArray | None = None
+        self._kept_rows: tuple[Array, DaskOperator] | None = None
         self._first: Statistics | None = None
-        self._first_product: NDArray | None = None
+        self._first_product: FloatArray | None = None
 
     @property
     def n_passes(self) -> int:
@@ -105,7 +110,7 @@ class DaskOperator:
         sketch_rank: int = 0,
         rng: np.random.Generator | None = None,
         unscaled: bool = True,
-        rows: NDArray | None = None,
+        rows: Array | None = None,
     ) -> None:
         """Say what will be asked for, so that the first reading finds it as well.
 
@@ -120,7 +125,7 @@ class DaskOperator:
         if rows is not None:
             self._kept_rows = rows, self.rows(rows)
 
-    def rows(self, rows: NDArray) -> DaskOperator:
+    def rows(self, rows: Array) -> DaskOperator:
         """Return some rows, in ascending order, as an operator; chunks without any are not loaded."""
         if self._kept_rows is not None and np.array_equal(rows, self._kept_rows[0]):
             return self._kept_rows[1]
@@ -134,39 +139,46 @@ class DaskOperator:
         part.shape = (len(rows), self.shape[1])
         return part
 
-    def take(self, rows: NDArray) -> Any:
+    def take(self, rows: Array) -> Matrix:
         """Return some rows, in ascending order, as a matrix in memory."""
         parts = self.rows(rows)._read(Rows(), put_together=False)
-        return sparse.vstack(parts, format="csr") if any(map(sparse.issparse, parts)) else np.concatenate(parts)
+        found: Matrix = (
+            sparse.vstack(parts, format="csr") if any(map(sparse.issparse, parts)) else np.concatenate(parts)
+        )
+        return found
 
     # --- products ------------------------------------------------------------------------------------------------
 
-    def matmul(self, B: NDArray) -> NDArray:
+    def matmul(self, B: FloatArray) -> FloatArray:
         B = np.ascontiguousarray(B, dtype=self.dtype)
         out = np.empty((self.shape[0], B.shape[1]), dtype=self.dtype)
         self._read(Product(B), out=out)
         return out
 
-    def rmatmul(self, A: NDArray) -> NDArray:
-        product = self._read(TransposedProduct(), W=np.asarray(A, dtype=self.dtype))
+    def rmatmul(self, A: FloatArray) -> FloatArray:
+        product: FloatArray = self._read(TransposedProduct(), W=np.asarray(A, dtype=self.dtype))
         if not np.isfinite(product).all():
             self.first()  # where values are not finite, it says in which chunk
         return product.astype(self.dtype)
 
-    def cross(self, B: NDArray) -> tuple[NDArray, Callable[[], NDArray]]:
+    def cross(self, B: FloatArray) -> tuple[FloatArray, Callable[[], FloatArray]]:
         B = np.ascontiguousarray(B, dtype=self.dtype)
+        out: FloatArray | None = None
+        product: FloatArray | None = None
         if self._basis is not None and np.array_equal(B, self._basis):
             first, out = self.first(), self._first_product
-            product: Any = first.product
+            product = first.product
             self._first, self._basis, self._first_product = replace(first, product=None), None, None
-        else:
+        if out is None or product is None:
             out = np.empty((self.shape[0], B.shape[1]), dtype=self.dtype)
             product = self._read(Cross(B), out=out)
-        return out, lambda: product.astype(self.dtype)  # type: ignore[return-value]
+        back: FloatArray = product
+        return out, lambda: back.astype(self.dtype)
 
-    def through(self, B: NDArray, W: NDArray, update: RowUpdate) -> NDArray:
+    def through(self, B: FloatArray, W: FloatArray, update: RowUpdate) -> FloatArray:
         B = np.ascontiguousarray(B, dtype=self.dtype)
-        return self._read(Through(B, update), W=W, out=W).astype(self.dtype)
+        product: FloatArray = self._read(Through(B, update), W=W, out=W)
+        return product.astype(self.dtype)
 
     # --- statistics ----------------------------------------------------------------------------------------------
 
@@ -184,23 +196,24 @@ class DaskOperator:
         if self._kept_rows is not None:
             among = np.zeros(self.shape[0], dtype=bool)
             among[self._kept_rows[0]] = True
-        found = self._read(FirstReading(None if with_gram else self._basis, with_gram), W=among, out=out)
+        found: Statistics = self._read(FirstReading(None if with_gram else self._basis, with_gram), W=among, out=out)
         if found.not_finite:
             _refuse(found)
         self._first, self._first_product = found, out
-        if self._kept_rows is not None:
+        if self._kept_rows is not None and found.of_rows is not None:
             self._kept_rows[1]._first = replace(found, moments=found.of_rows, gram=None, product=None)
         return found
 
-    def column_sums(self) -> NDArray:
+    def column_sums(self) -> FloatArray:
         moments = self.first().moments
         return moments.mean * moments.n
 
-    def squared_deviations(self, center: NDArray) -> NDArray:
+    def squared_deviations(self, center: FloatArray) -> FloatArray:
         moments: Moments = self.first().moments
-        return moments.deviations + moments.n * np.square(moments.mean - center)
+        between: FloatArray = np.square(moments.mean - center)
+        return moments.deviations + moments.n * between
 
-    def gram(self) -> NDArray | None:
+    def gram(self) -> FloatArray | None:
         return self.first().gram
 
     def _gram_is_cheaper(self) -> bool:
@@ -214,7 +227,7 @@ class DaskOperator:
     # --- reading -------------------------------------------------------------------------------------------------
 
     def _read(
-        self, task: Task, *, W: NDArray | None = None, out: NDArray | None = None, put_together: bool = True
+        self, task: Task, *, W: FloatArray | None = None, out: FloatArray | None = None, put_together: bool = True
     ) -> Any:
         """Run a task on all chunks, each with its rows of W; fill ``out``, and return what is reduced.
 
@@ -246,8 +259,9 @@ class DaskOperator:
         except Exception as error:
             self._name_chunk(error)
             raise
-        for i, span in enumerate(spans[: len(pieces)]):
-            out[span], pieces[i] = pieces[i], None  # type: ignore[index]
+        if out is not None:
+            for i, span in enumerate(spans[: len(pieces)]):
+                out[span], pieces[i] = pieces[i], None
         return reduced[0] if put_together else reduced
 
     def _name_chunk(self, error: Exception) -> None:
@@ -289,8 +303,8 @@ def _run(
     n_vars: int,
     chunk: Chunk,
     blocks: list[Any],
-    W: NDArray | None,
-    out: NDArray | None,
+    W: FloatArray | None,
+    out: FloatArray | None,
 ) -> tuple[Any, Any]:
     rows, reduced = run_task(task, dtype, n_vars, chunk, blocks, W)
     if out is not None:

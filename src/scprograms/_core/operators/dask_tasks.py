@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.kernels import add_gram
+from scprograms._core.matrix import AnySparse, Array, FloatArray
 
 from .in_memory import CompressedOperator, DenseOperator, in_memory
-from .protocol import RowUpdate
+
+if TYPE_CHECKING:
+    from .protocol import RowUpdate
 
 DENSE_ROWS = 2048
 DENSE_GRAM_COST = 0.009
@@ -27,13 +29,17 @@ SCATTERED_GRAM_COST = 15.0
 CACHED_COLUMNS = 3000
 
 
+Block: TypeAlias = Array | AnySparse
+"""What a dask array holds of a chunk, or of some of its columns."""
+
+
 class Chunk(NamedTuple):
     """Which rows a chunk holds, and which of them are asked for (None means all)."""
 
     number: int
     start: int
     stop: int
-    rows: NDArray | None = None
+    rows: Array | None = None
 
     def __str__(self) -> str:
         return f"chunk {self.number} (rows {self.start} to {self.stop - 1})"
@@ -43,7 +49,7 @@ Task = Callable[[DenseOperator | CompressedOperator, Chunk, Any], tuple[Any, Any
 """From a chunk and its rows of W to rows of a result, and what is reduced over the chunks."""
 
 
-def run_task(task: Task, dtype: np.dtype, n_vars: int, chunk: Chunk, blocks: list[Any], W: NDArray | None) -> Any:
+def run_task(task: Task, dtype: np.dtype, n_vars: int, chunk: Chunk, blocks: list[Any], W: FloatArray | None) -> Any:
     """Run a task on a chunk; what goes wrong is told with the chunk's name."""
     try:
         return task(_operator(blocks, dtype, n_vars, chunk), chunk, W)
@@ -72,8 +78,8 @@ class Moments:
     """Number of rows, and mean and sum of squared deviations from it of each column."""
 
     n: int
-    mean: NDArray
-    deviations: NDArray
+    mean: FloatArray
+    deviations: FloatArray
 
     @classmethod
     def of(cls, op: DenseOperator | CompressedOperator) -> Moments:
@@ -121,8 +127,8 @@ class Statistics:
     """Rows without any value but 0."""
     not_finite: list[NotFinite]
     of_rows: Moments | None = None
-    gram: NDArray | None = None
-    product: NDArray | None = None
+    gram: FloatArray | None = None
+    product: FloatArray | None = None
     """``X' (X B)`` for the first basis B."""
 
     def plus(self, other: Statistics) -> Statistics:
@@ -148,12 +154,12 @@ def _either(a: Any, b: Any, both: Callable[[Any, Any], Any]) -> Any:
 class FirstReading:
     """Statistics of a chunk; with a basis B also ``X B`` and ``X' (X B)``, or else ``X' X`` where asked."""
 
-    basis: NDArray | None = None
+    basis: FloatArray | None = None
     with_gram: bool = False
 
     def __call__(
-        self, op: DenseOperator | CompressedOperator, chunk: Chunk, among: NDArray | None
-    ) -> tuple[NDArray | None, Statistics]:
+        self, op: DenseOperator | CompressedOperator, chunk: Chunk, among: Array | None
+    ) -> tuple[FloatArray | None, Statistics]:
         """``among`` is a mask of rows whose moments are wanted on their own."""
         values, n_empty = values_of(op)
         not_finite, (n, n_vars) = _not_finite(op, values, chunk), op.shape
@@ -177,7 +183,7 @@ class FirstReading:
         return product, replace(found, product=op.rmatmul(product).astype(np.float64))
 
 
-def values_of(op: DenseOperator | CompressedOperator) -> tuple[NDArray, int]:
+def values_of(op: DenseOperator | CompressedOperator) -> tuple[Array, int]:
     """Return the (stored) values of a chunk, and how many of its rows have none but 0."""
     X = op.matrix()
     if not sparse.issparse(X):
@@ -186,13 +192,13 @@ def values_of(op: DenseOperator | CompressedOperator) -> tuple[NDArray, int]:
     return X.data, int(np.sum(stored @ np.ones(X.shape[1]) == 0))
 
 
-def _not_finite(op: DenseOperator | CompressedOperator, values: NDArray, chunk: Chunk) -> list[NotFinite]:
+def _not_finite(op: DenseOperator | CompressedOperator, values: Array, chunk: Chunk) -> list[NotFinite]:
     if np.isfinite(values).all():
         return []
     X = op.matrix()
     if sparse.issparse(X):
-        X = X.tocoo()
-        rows = X.coords[0][~np.isfinite(X.data)]
+        entries = X.tocoo()
+        rows: Array = entries.coords[0][~np.isfinite(entries.data)]
     else:
         rows = np.flatnonzero(~np.isfinite(X).all(axis=1))
     first = int(rows.min() if chunk.rows is None else chunk.rows[rows.min()])
@@ -208,7 +214,7 @@ def gram_cost(density: float, n_vars: int, *, is_sparse: bool) -> tuple[float, b
     return (by_entries, False) if is_sparse and by_entries < dense else (dense, True)
 
 
-def gram_of(op: DenseOperator | CompressedOperator) -> NDArray:
+def gram_of(op: DenseOperator | CompressedOperator) -> FloatArray:
     """Return ``X' X`` in float64; a sparse chunk is multiplied entry by entry, or a few rows at a time as an array."""
     X = op.matrix()
     n_vars = X.shape[1]
@@ -233,9 +239,9 @@ def gram_of(op: DenseOperator | CompressedOperator) -> NDArray:
 class Product:
     """``X B``."""
 
-    B: NDArray
+    B: FloatArray
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[NDArray, None]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[FloatArray, None]:  # noqa: ARG002
         return op.matmul(self.B), None
 
 
@@ -243,7 +249,7 @@ class Product:
 class TransposedProduct:
     """``X' A``."""
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, A: NDArray) -> tuple[None, NDArray]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, A: FloatArray) -> tuple[None, FloatArray]:  # noqa: ARG002
         return None, op.rmatmul(A).astype(np.float64)
 
 
@@ -251,9 +257,9 @@ class TransposedProduct:
 class Cross:
     """``X B`` and ``X' (X B)``."""
 
-    B: NDArray
+    B: FloatArray
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[NDArray, NDArray]:  # noqa: ARG002
+    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: None) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
         product = op.matmul(self.B)
         return product, op.rmatmul(product).astype(np.float64)
 
@@ -262,10 +268,15 @@ class Cross:
 class Through:
     """Rows of W updated from those of ``X B``, and ``X' W``."""
 
-    B: NDArray
+    B: FloatArray
     update: RowUpdate
 
-    def __call__(self, op: DenseOperator | CompressedOperator, chunk: Chunk, W: NDArray) -> tuple[NDArray, NDArray]:  # noqa: ARG002
+    def __call__(
+        self,
+        op: DenseOperator | CompressedOperator,
+        chunk: Chunk,  # noqa: ARG002
+        W: FloatArray,
+    ) -> tuple[FloatArray, FloatArray]:
         W = np.array(W, order="C")
         self.update(op.matmul(self.B), W)
         return W, op.rmatmul(W).astype(np.float64)
@@ -288,11 +299,11 @@ def add_up(parts: list[Any]) -> Any:
     return total
 
 
-def look_at(blocks: list[Any]) -> None:
+def look_at(blocks: list[Block]) -> None:
     """Load a chunk and leave it: what fails is reading it."""
 
 
-def shapes_of(blocks: list[Any]) -> list[tuple[int, int]]:
+def shapes_of(blocks: list[Block]) -> list[tuple[int, int]]:
     """Return the shapes of blocks."""
     return [block.shape for block in blocks]
 
@@ -306,7 +317,7 @@ class Density(NamedTuple):
     """Share of the entries that are stored."""
 
 
-def density_of(blocks: list[Any]) -> Density:
+def density_of(blocks: list[Block]) -> Density:
     """Look at a chunk."""
     n_values = sum(block.data.size if sparse.issparse(block) else block.size for block in blocks)
     n_entries = sum(block.shape[0] * block.shape[1] for block in blocks)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 from scipy import sparse
 
-from .in_memory import in_memory
-from .protocol import MatrixOperator, is_dask
+from scprograms._core.matrix import AnySparse, Array, Matrix
+
+from .in_memory import CompressedOperator, DenseOperator, in_memory
+from .protocol import DaskArray, MatrixOperator, is_dask
+
+if TYPE_CHECKING:
+    from .dask import DaskOperator
+
+AnyMatrix: TypeAlias = Matrix | DaskArray | MatrixOperator
+"""Cells x genes: in memory, as a dask array, or as an operator."""
 
 
-def as_operator(X: Any) -> MatrixOperator:
+@overload
+def as_operator(X: DaskArray | DaskOperator) -> DaskOperator: ...
+@overload
+def as_operator(X: Array | AnySparse) -> DenseOperator | CompressedOperator: ...
+@overload
+def as_operator(X: Array | AnySparse | DaskArray | MatrixOperator) -> MatrixOperator: ...
+def as_operator(X: Array | AnySparse | DaskArray | MatrixOperator) -> MatrixOperator:
     """Wrap a matrix, and leave an operator as it is."""
     if is_dask(X):
         from .dask import DaskOperator

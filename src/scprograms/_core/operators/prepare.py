@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, FloatArray, Matrix
 
 from .centred import CenteredOperator
 from .dask import DaskOperator
-from .dispatch import as_operator
-from .protocol import MatrixOperator
+from .dispatch import AnyMatrix, as_operator
+from .protocol import DaskArray, MatrixOperator
+
+Readable: TypeAlias = Matrix | DaskOperator
+"""Cells x genes whose values can be looked at: in memory, or a chunk at a time."""
+
+Source: TypeAlias = Readable | DaskArray
+"""What the engines take."""
 
 
 @dataclass(frozen=True)
@@ -26,24 +31,24 @@ class Prepared:
     """
 
     op: MatrixOperator
-    center: NDArray
-    scale: NDArray
-    shift: NDArray
+    center: FloatArray
+    scale: FloatArray
+    shift: FloatArray
 
 
-def expect(X: Matrix, **expected: Any) -> None:
+def expect(X: AnyMatrix, **expected: Any) -> None:
     """Tell a matrix that is read a chunk at a time what its first reading should find; all else needs no notice."""
     if isinstance(X, DaskOperator):
         X.expect(**expected)
 
 
-def log_readings(X: Matrix, what: str) -> None:
+def log_readings(X: AnyMatrix, what: str) -> None:
     """Say how often the data were read, where each reading costs."""
     if isinstance(X, DaskOperator):
         logger.info("%s: the data were read %d times so far.", what, X.n_passes)
 
 
-def negatives(X: Matrix) -> tuple[int, int, float]:
+def negatives(X: Readable) -> tuple[int, int, float]:
     """Return how many of how many (stored) values are below zero, and the lowest value."""
     if isinstance(X, DaskOperator):
         found = X.first()
@@ -53,12 +58,12 @@ def negatives(X: Matrix) -> tuple[int, int, float]:
     return (int((values < 0).sum()) if lowest < 0 else 0), values.size, lowest
 
 
-def has_negative(X: Matrix) -> bool:
+def has_negative(X: Readable) -> bool:
     """Whether any entry is below zero."""
     return negatives(X)[0] > 0
 
 
-def check_non_negative(X: Matrix) -> None:
+def check_non_negative(X: Readable) -> None:
     """Raise where a method without signed loadings meets an entry below zero."""
     n_negative, n_values, lowest = negatives(X)
     if n_negative:
@@ -69,7 +74,7 @@ def check_non_negative(X: Matrix) -> None:
         raise ValueError(msg)
 
 
-def wants_intercept(X: Matrix, *, fit_intercept: bool | None, center: str | None, scale: bool) -> bool:
+def wants_intercept(X: Readable, *, fit_intercept: bool | None, center: str | None, scale: bool) -> bool:
     """Resolve ``fit_intercept=None``: a free baseline where zero is not a natural floor of the data.
 
     ``center="control"`` fixes the baseline at the mean of the control cells, so there is none to fit.
@@ -88,12 +93,12 @@ def wants_intercept(X: Matrix, *, fit_intercept: bool | None, center: str | None
     return n_negative > 0 or center is not None or scale
 
 
-def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | None) -> tuple[NDArray, NDArray]:
+def moments(X: Readable, *, center: str | None, scale: bool, control: Array | None) -> tuple[FloatArray, FloatArray]:
     """Return what to subtract from, and to divide, each column by; a column without variance is divided by 1."""
     n_vars = X.shape[1]
     if center is None and not scale:
         return np.zeros(n_vars), np.ones(n_vars)
-    reference = as_operator(X)
+    reference: MatrixOperator = as_operator(X)
     if control is not None:
         rows = np.flatnonzero(control)
         reference = X.rows(rows) if isinstance(X, DaskOperator) else as_operator(X[rows])
@@ -109,9 +114,9 @@ def moments(X: Matrix, *, center: str | None, scale: bool, control: NDArray | No
     return (np.zeros(n_vars) if center is None else mean), sd
 
 
-def prepare(X: Matrix, center: NDArray, scale: NDArray, *, intercept: bool) -> Prepared:
+def prepare(X: AnyMatrix, center: FloatArray, scale: FloatArray, *, intercept: bool) -> Prepared:
     """Wrap a matrix such that nothing is densified."""
-    op = as_operator(X)
+    op: MatrixOperator = as_operator(X)
     shift = np.zeros(op.shape[1])
     if intercept:
         mean = op.column_sums() / op.shape[0]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from scprograms._core.devices import choose_device, limited_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from scprograms._core.matrix import Array
 
 NORM_EPS = 1e-5
 _LEAST_PROBABILITY = 1e-4
@@ -146,7 +150,7 @@ class SwishNetwork(nn.Module):
         Whether to add the expression near each peak, times a slope of the peak.
     """
 
-    def __init__(self, n_genes: int, mean: np.ndarray, settings: NetworkSettings, *, local: bool = False) -> None:
+    def __init__(self, n_genes: int, mean: Array, settings: NetworkSettings, *, local: bool = False) -> None:
         super().__init__()
         rng = np.random.default_rng(settings.random_state)
         widths = [n_genes, *settings.hidden]
@@ -171,7 +175,7 @@ class SwishNetwork(nn.Module):
         x = self.last(x)
         return x if self.local is None or local is None else x + local * self.local
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, Array]:
         """Return all weights, those of linear layers as inputs x outputs."""
         found = {}
         for i, layer in enumerate([*self.linear, self.last]):
@@ -236,14 +240,14 @@ def _linear(n_in: int, n_out: int, rng: np.random.Generator) -> nn.Linear:
 
 
 def train_network(
-    rows: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]],
-    observed: np.ndarray,
-    split: tuple[np.ndarray, np.ndarray],
+    rows: Callable[[Array], tuple[Array, Array | None]],
+    observed: Array,
+    split: tuple[Array, Array],
     *,
     settings: NetworkSettings,
-    score: Callable[[np.ndarray], float],
+    score: Callable[[Array], float],
     progress: bool = False,
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+) -> tuple[dict[str, Array], list[dict[str, Any]]]:
     """Train a network, and return its weights at the epoch that predicts the validation cells best.
 
     Parameters
@@ -280,7 +284,7 @@ def train_network(
         optimizer, running = _optimizer(network, settings), RunningWeights(network, settings.averaging)
         rng = np.random.default_rng([settings.random_state, 1])
 
-        def tensors(cells: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        def tensors(cells: Array) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
             x, local = rows(cells)
             near = None if local is None else torch.from_numpy(local.astype(np.float32)).to(device)
             return torch.from_numpy(x).to(device), near, torch.from_numpy(observed[cells]).to(device).float()
@@ -344,7 +348,7 @@ def _optimizer(network: nn.Module, settings: NetworkSettings) -> torch.optim.Opt
     return torch.optim.RMSprop(network.parameters(), alpha=0.9, eps=1e-7, **common)
 
 
-def _batches(order: np.ndarray, settings: NetworkSettings) -> list[np.ndarray]:
+def _batches(order: Array, settings: NetworkSettings) -> list[Array]:
     """Cut the cells into batches; a single cell left over joins the one before, for it has no variance."""
     batches = [order[i : i + settings.batch_size] for i in range(0, len(order), settings.batch_size)]
     if len(batches) > 1 and len(batches[-1]) == 1:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._genes import GeneScaler, principal_axes
-from ._nearby import LocalTerm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._nearby import LocalTerm
 
 _EDGE = 0.01
 _PENALTIES = np.append(np.logspace(-2, 4, 13), np.inf)
@@ -18,7 +24,7 @@ _PRIOR_CELLS = 5.0
 """A cell's neighbours count as if so many average cells were among them: peaks then never tie at 0."""
 
 
-def as_probability(values: np.ndarray) -> np.ndarray:
+def as_probability(values: Array) -> Array:
     """Return values strictly between 0 and 1, in the same order: what lies within 1 to 99 % stays as it is."""
     low = _EDGE / (1 + np.maximum(_EDGE - values, 0) / _EDGE)
     high = 1 - _EDGE / (1 + np.maximum(values - (1 - _EDGE), 0) / _EDGE)
@@ -29,11 +35,11 @@ def as_probability(values: np.ndarray) -> np.ndarray:
 class PeakMean:
     """Every cell gets the share of training cells in which a peak is accessible."""
 
-    mean: np.ndarray
+    mean: Array
 
-    def scores(self, clipped: object, local: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:  # noqa: ARG002
         """Return cells x peaks."""
-        n = clipped.shape[0]  # type: ignore[attr-defined]
+        n = clipped.shape[0]
         return np.tile(as_probability(self.mean), (n, 1))
 
 
@@ -42,16 +48,16 @@ class Ridge:
     """Linear in the principal components, and in the expression near a peak where that is used."""
 
     scaler: GeneScaler
-    axes: np.ndarray
-    centre: np.ndarray
-    mean: np.ndarray
-    slopes: np.ndarray
+    axes: Array
+    centre: Array
+    mean: Array
+    slopes: Array
     """Components x peaks."""
-    local: np.ndarray
+    local: Array
     """Slope of the expression near each peak; zeros without it."""
     penalty: float
 
-    def scores(self, clipped: object, local: np.ndarray | None = None) -> np.ndarray:
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:
         """Return cells x peaks."""
         values = self.mean + (self.scaler.times(clipped, self.axes) - self.centre) @ self.slopes
         if local is not None:
@@ -64,19 +70,19 @@ class Neighbours:
     """The mean of the training cells that are nearest in the principal components."""
 
     scaler: GeneScaler
-    axes: np.ndarray
-    mean: np.ndarray
-    cells: np.ndarray
+    axes: Array
+    mean: Array
+    cells: Array
     """Components of the training cells, cells x components."""
-    observed: np.ndarray
+    observed: Array
     """Training cells x peaks, boolean."""
     n_neighbours: int
 
-    def scores(self, clipped: object, local: np.ndarray | None = None) -> np.ndarray:  # noqa: ARG002
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:  # noqa: ARG002
         """Return cells x peaks."""
         return self.at(self.nearest(clipped, self.n_neighbours), self.n_neighbours)
 
-    def nearest(self, clipped: object, n: int) -> np.ndarray:
+    def nearest(self, clipped: Matrix, n: int) -> Array:
         """Return the indices of the ``n`` nearest training cells of each cell, the nearest first."""
         from sklearn.neighbors import NearestNeighbors
 
@@ -85,7 +91,7 @@ class Neighbours:
             NearestNeighbors(n_neighbors=n, algorithm="brute").fit(self.cells).kneighbors(points, return_distance=False)
         )
 
-    def at(self, nearest: np.ndarray, n: int) -> np.ndarray:
+    def at(self, nearest: Array, n: int) -> Array:
         """Return cells x peaks by the first ``n`` of the nearest cells."""
         found = np.empty((len(nearest), len(self.mean)))
         for i, row in enumerate(nearest):
@@ -93,14 +99,14 @@ class Neighbours:
         return as_probability((found + _PRIOR_CELLS * self.mean) / (n + _PRIOR_CELLS))
 
 
-def components(scaler: GeneScaler, clipped: object, n: int) -> tuple[np.ndarray, np.ndarray]:
+def components(scaler: GeneScaler, clipped: Matrix, n: int) -> tuple[Array, Array]:
     """Return the principal axes of the training cells, genes x components, and the cells' places on them."""
     axes = principal_axes(scaler, clipped, n)
     return axes, scaler.times(clipped, axes)
 
 
 def ridge_path(
-    scaler: GeneScaler, axes: np.ndarray, places: np.ndarray, observed: np.ndarray, local: LocalTerm | None
+    scaler: GeneScaler, axes: Array, places: Array, observed: Array, local: LocalTerm | None
 ) -> Iterator[Ridge]:
     """Yield ridge regressions from the least to the largest penalty; the last is the mean of each peak.
 

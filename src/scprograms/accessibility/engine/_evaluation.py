@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,11 @@ from scipy import stats
 
 from ._precision_recall import Ranking, average_precision_of_columns, chance_precision, resampled_precisions
 from ._probability import brier_score, calibration_error, calibration_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scprograms._core.matrix import Array
 
 MEAN = "mean"
 _INTERVAL = (0.025, 0.975)
@@ -35,7 +39,7 @@ class Evaluation:
     """Points of precision over recall of each model."""
 
 
-def fisher_test(table: np.ndarray) -> dict[str, float]:
+def fisher_test(table: Array) -> dict[str, float]:
     """Return the odds ratio and the p-value of Fisher's exact test, two-sided, and of a table with odds above 1.
 
     Parameters
@@ -80,7 +84,7 @@ def _log10_at_least(tp: int, total: int, positive: int, called: int) -> float:
     return float(min(0.0, logsumexp(terms) / np.log(10)))
 
 
-def odds_ratio_within_peaks(observed: np.ndarray, called: np.ndarray) -> float:
+def odds_ratio_within_peaks(observed: Array, called: Array) -> float:
     """Return the Mantel-Haenszel odds ratio [1]_ over peaks: how far calls tell the cells of a peak apart.
 
     Peaks that are called in all cells or in none add nothing, so the mean of each peak, which odds over all entries
@@ -114,7 +118,7 @@ def odds_ratio_within_peaks(observed: np.ndarray, called: np.ndarray) -> float:
     return float(agree.sum() / differ.sum())
 
 
-def confusion(observed: np.ndarray, probability: np.ndarray, threshold: float) -> dict[str, float]:
+def confusion(observed: Array, probability: Array, threshold: float) -> dict[str, float]:
     """Return the confusion table of calls from a threshold on, and what follows from it."""
     y, called = np.asarray(observed, dtype=bool), probability >= threshold
     tp, fp = int(np.sum(y & called)), int(np.sum(~y & called))
@@ -134,11 +138,11 @@ def confusion(observed: np.ndarray, probability: np.ndarray, threshold: float) -
 
 
 def evaluate(
-    observed: np.ndarray,
-    probabilities: Mapping[str, np.ndarray],
+    observed: Array,
+    probabilities: Mapping[str, Array],
     *,
     thresholds: Mapping[str, float],
-    training_mean: np.ndarray,
+    training_mean: Array,
     n_resamples: int = 100,
     random_state: int = 0,
 ) -> Evaluation:
@@ -211,7 +215,7 @@ def evaluate(
         calibrations.append(calibration_table(y, p).assign(model=name))
         confusions.append({"model": name, **confusion(y, p, thresholds[name])})
     models = pd.DataFrame(rows).set_index("model")
-    models["gain"] -= models.loc[MEAN, "gain"]
+    models["gain"] -= models["gain"].loc[MEAN]
     return Evaluation(
         models=models,
         peaks=peaks,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, svds
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
-def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
+
+def moments(X: Matrix) -> tuple[Array, Array]:
     """Return mean and variance (of the population) of each column, in float64.
 
     Parameters
@@ -41,7 +44,7 @@ def moments(X: Any) -> tuple[np.ndarray, np.ndarray]:
     return mean, (around + (n - stored) * mean**2) / n
 
 
-def most_variable(variance: np.ndarray, n: int) -> np.ndarray:
+def most_variable(variance: Array, n: int) -> Array:
     """Return the indices, ascending, of the ``n`` columns of the largest variance; never of those without any.
 
     Parameters
@@ -69,14 +72,14 @@ class GeneScaler:
     A z-score above ``max_value`` is lowered to it, so that a gene that few training cells express cannot decide alone.
     """
 
-    mean: np.ndarray
-    sd: np.ndarray
-    weight: np.ndarray
+    mean: Array
+    sd: Array
+    weight: Array
     """What a z-score is multiplied by: 1, or more for genes near a target peak."""
     max_value: float
 
     @classmethod
-    def fit(cls, X: Any, *, max_value: float, weight: np.ndarray | None = None) -> GeneScaler:
+    def fit(cls, X: Matrix, *, max_value: float, weight: Array | None = None) -> GeneScaler:
         """Take mean and standard deviation from these cells; a gene that does not vary gets z-scores of 0."""
         mean, variance = moments(X)
         sd = np.sqrt(variance)
@@ -84,38 +87,39 @@ class GeneScaler:
         one = np.ones(len(mean)) if weight is None else np.asarray(weight, dtype=np.float64)
         return cls(mean, np.where(flat, 1.0, sd), np.where(flat, 0.0, one), float(max_value))
 
-    def clip(self, X: Any) -> Any:
+    def clip(self, X: Matrix) -> Matrix:
         """Return the cells as float32 CSR or array, with values above the largest z-score lowered."""
         top = (self.mean + self.max_value * self.sd).astype(np.float32)
         if not sparse.issparse(X):
-            return np.minimum(np.asarray(X, dtype=np.float32), top)
-        found = sparse.csr_array(X, dtype=np.float32, copy=True)
+            return np.asarray(np.minimum(np.asarray(X, dtype=np.float32), top))
+        # The stubs know no dtype beside a sparse matrix.
+        found: sparse.csr_array = sparse.csr_array(X, dtype=np.float32, copy=True)  # type: ignore[call-overload]
         found.data = np.minimum(found.data, top[found.indices])
         return found
 
-    def rows(self, clipped: Any, rows: np.ndarray | slice) -> np.ndarray:
+    def rows(self, clipped: Matrix, rows: Array | slice) -> Array:
         """Return z-scores of some cells, dense, float32."""
         part = clipped[rows]
         values = part.toarray() if sparse.issparse(part) else part
         return np.asarray((values - self.mean.astype(np.float32)) * (self.weight / self.sd).astype(np.float32))
 
-    def times(self, clipped: Any, V: np.ndarray) -> np.ndarray:
+    def times(self, clipped: Matrix, V: Array) -> Array:
         """Return the z-scores of all cells times a matrix, without making them dense."""
         scaled = V * (self.weight / self.sd)[:, None]
         return np.asarray(clipped @ scaled) - self.mean @ scaled
 
-    def times_transposed(self, clipped: Any, U: np.ndarray) -> np.ndarray:
+    def times_transposed(self, clipped: Matrix, U: Array) -> Array:
         """Return the transposed z-scores of all cells times a matrix."""
         raw = np.asarray(clipped.T @ U) - np.outer(self.mean, U.sum(axis=0))
         return np.asarray(raw * (self.weight / self.sd)[:, None])
 
 
-def principal_axes(scaler: GeneScaler, clipped: Any, n: int) -> np.ndarray:
+def principal_axes(scaler: GeneScaler, clipped: Matrix, n: int) -> Array:
     """Return the right singular vectors of the z-scores, genes x at most ``n``, the largest first."""
     shape = clipped.shape
     n = min(n, min(shape) - 1)
 
-    def column(v: np.ndarray) -> np.ndarray:
+    def column(v: Array) -> Array:
         return np.reshape(v, (-1, 1))
 
     operator = LinearOperator(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +15,14 @@ from ._nearby import LocalTerm, input_weights
 from ._network import Network, check_torch, train
 from ._precision_recall import Ranking, resampled_precisions, untied_precision
 from ._probability import calibrated, fit_calibration
-from ._split import Split
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._split import Split
 
 logger = logging.getLogger("scprograms")
 
@@ -108,8 +113,8 @@ class AccessibilityModel:
 
     def fit(
         self,
-        X: Any,
-        Y: np.ndarray,
+        X: Matrix,
+        Y: Array,
         split: Split,
         *,
         genes: Sequence[str] | None = None,
@@ -187,11 +192,11 @@ class AccessibilityModel:
             return False
         return True
 
-    def _near(self, clipped: Any) -> np.ndarray | None:
+    def _near(self, clipped: Matrix) -> Array | None:
         return None if self._local is None else self._local.of(self._scaler, clipped)
 
     def _fit_ridge(
-        self, axes: np.ndarray, places: np.ndarray, clipped: Any, Y: np.ndarray, split: Split, chosen: dict[str, str]
+        self, axes: Array, places: Array, clipped: Matrix, Y: Array, split: Split, chosen: dict[str, str]
     ) -> None:
         there, near = clipped[split.validation], self._near(clipped[split.validation])
         path = list(ridge_path(self._scaler, axes, places, Y[split.train].astype(np.float64), self._local))
@@ -201,7 +206,7 @@ class AccessibilityModel:
         chosen["ridge"] = f"penalty {best.penalty:g}"
 
     def _fit_neighbours(
-        self, axes: np.ndarray, places: np.ndarray, clipped: Any, Y: np.ndarray, split: Split, chosen: dict[str, str]
+        self, axes: Array, places: Array, clipped: Matrix, Y: Array, split: Split, chosen: dict[str, str]
     ) -> None:
         numbers = neighbour_numbers(len(split.train))
         mean = Y[split.train].mean(axis=0)
@@ -212,7 +217,7 @@ class AccessibilityModel:
         self.candidates_["knn"] = best
         chosen["knn"] = f"{best.n_neighbours} neighbours"
 
-    def _choose(self, clipped: Any, Y: np.ndarray, setting: dict[str, str]) -> None:
+    def _choose(self, clipped: Matrix, Y: Array, setting: dict[str, str]) -> None:
         near = self._near(clipped)
         scores = {name: predictor.scores(clipped, near) for name, predictor in self.candidates_.items()}
         pr_auc = {name: untied_precision(Y, values) for name, values in scores.items()}
@@ -244,9 +249,9 @@ class AccessibilityModel:
     @property
     def threshold_(self) -> float:
         """Probability from which on the model calls a peak open."""
-        return float(self.validation_.loc[self.model_, "threshold"])
+        return float(self.validation_["threshold"].loc[self.model_])
 
-    def predict_proba(self, X: Any, *, model: str | None = None) -> np.ndarray:
+    def predict_proba(self, X: Matrix, *, model: str | None = None) -> Array:
         """Return the probability that each peak is open in each cell, cells x peaks, float32.
 
         Parameters
@@ -269,7 +274,7 @@ class AccessibilityModel:
         scores = self.candidates_[name].scores(clipped, self._near(clipped))
         return calibrated(scores, float(row["slope"]), float(row["intercept"])).astype(np.float32)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Matrix) -> Array:
         """Return whether each peak is called open in each cell, boolean, cells x peaks.
 
         Parameters
@@ -280,12 +285,12 @@ class AccessibilityModel:
         return np.asarray(self.predict_proba(X) >= np.float32(self.threshold_))
 
     @property
-    def gene_means_(self) -> np.ndarray:
+    def gene_means_(self) -> Array:
         """Mean of each gene over the training cells."""
         return self._scaler.mean
 
     @property
-    def training_mean_(self) -> np.ndarray:
+    def training_mean_(self) -> Array:
         """Share of the training cells in which each peak is accessible."""
         mean = self.candidates_["mean"]
         return np.asarray(getattr(mean, "mean"))  # noqa: B009  every candidate but the network has one

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,11 @@ from ._baselines import Neighbours, PeakMean, Ridge
 from ._genes import GeneScaler
 from ._nearby import LocalTerm
 from ._network import Network
+
+if TYPE_CHECKING:
+    import os
+
+    from scprograms._core.matrix import Array
 
 FORMAT, VERSION = "scprograms.AccessibilityModel", 1
 _HEADER = "header"
@@ -57,7 +61,7 @@ def write_state(state: ModelState, path: str | os.PathLike[str]) -> None:
     }
     # JSON rounds the last bits of a number, which probabilities are made with.
     exact = ("slope", "intercept", "threshold")
-    arrays: dict[str, np.ndarray] = {f"validation/{name}": state.validation[name].to_numpy(float) for name in exact}
+    arrays: dict[str, Array] = {f"validation/{name}": state.validation[name].to_numpy(float) for name in exact}
     arrays |= {f"scaler/{name}": getattr(state.scaler, name) for name in ("mean", "sd", "weight")}
     if state.local is not None:
         near = state.local.near
@@ -70,7 +74,7 @@ def write_state(state: ModelState, path: str | os.PathLike[str]) -> None:
         np.savez_compressed(handle, allow_pickle=False, **arrays)
 
 
-def _arrays_of(predictor: Any) -> dict[str, np.ndarray]:
+def _arrays_of(predictor: Any) -> dict[str, Array]:
     if isinstance(predictor, PeakMean):
         return {"mean": predictor.mean}
     if isinstance(predictor, Network):
@@ -134,7 +138,7 @@ def read_state(path: str | os.PathLike[str]) -> ModelState:
     )
 
 
-def _predictor(kind: str, arrays: dict[str, np.ndarray], scaler: GeneScaler, n_peaks: int) -> Any:
+def _predictor(kind: str, arrays: dict[str, Array], scaler: GeneScaler, n_peaks: int) -> Any:
     if kind == "mean":
         return PeakMean(arrays["mean"])
     if kind == "network":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ._genes import GeneScaler
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, Matrix
+
+    from ._genes import GeneScaler
 
 REACH = 5.0
 """Genes beyond so many scales weigh nothing: less than 1 % of one at the peak."""
@@ -53,9 +56,9 @@ def distance_weights(genes: pd.DataFrame, peaks: pd.DataFrame, *, scale: float) 
     )
 
 
-def input_weights(near: Any, *, boost: float) -> np.ndarray:
+def input_weights(near: Matrix, *, boost: float) -> Array:
     """Return the weight of each gene in the input: 1, and up to 1 + ``boost`` for a gene at a target peak."""
-    largest = near.max(axis=1)
+    largest: Array | AnySparse = near.max(axis=1)
     top = largest.toarray().ravel() if sparse.issparse(largest) else np.asarray(largest).ravel()
     return np.asarray(1 + boost * top)
 
@@ -65,28 +68,28 @@ class LocalTerm:
     """Weighted sums of the z-scores near each peak, standardized by the training cells."""
 
     near: sparse.csc_array
-    centre: np.ndarray
-    scale: np.ndarray
-    training: np.ndarray
+    centre: Array
+    scale: Array
+    training: Array
     """Training cells x peaks."""
 
     @classmethod
-    def fit(cls, near: sparse.csc_array, scaler: GeneScaler, clipped: Any) -> LocalTerm:
+    def fit(cls, near: sparse.csc_array, scaler: GeneScaler, clipped: Matrix) -> LocalTerm:
         """Standardize by these cells; a peak without genes near it gets zeros."""
         values = _sums(near, scaler, clipped)
         centre, sd = values.mean(axis=0), values.std(axis=0)
         scale = np.where(sd > 1e-9, sd, np.inf)
         return cls(near, centre, scale, (values - centre) / scale)
 
-    def of(self, scaler: GeneScaler, clipped: Any) -> np.ndarray:
+    def of(self, scaler: GeneScaler, clipped: Matrix) -> Array:
         """Return cells x peaks for other cells."""
         return np.asarray((_sums(self.near, scaler, clipped) - self.centre) / self.scale)
 
 
-def _sums(near: sparse.csc_array, scaler: GeneScaler, clipped: Any) -> np.ndarray:
+def _sums(near: sparse.csc_array, scaler: GeneScaler, clipped: Matrix) -> Array:
     # Not weighted twice: the weights of the scaler are by the distance to any peak.
     weight = np.where(scaler.weight > 0, 1 / scaler.sd, 0.0)
     scaled = sparse.csc_array(near.multiply(weight[:, None]))
-    product = clipped @ scaled
+    product: Matrix = clipped @ scaled
     values = product.toarray() if sparse.issparse(product) else np.asarray(product)
     return np.asarray(values - scaler.mean @ scaled)

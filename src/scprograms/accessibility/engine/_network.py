@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
 
-from ._genes import GeneScaler
-from ._nearby import LocalTerm
 from ._precision_recall import untied_precision
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._genes import GeneScaler
+    from ._nearby import LocalTerm
 
 _CELLS_PER_CHUNK = 1024
 _NORM_EPS = 1e-5
@@ -21,9 +25,9 @@ class Network:
     """Dense layers with swish between them, and the sigmoid at the end."""
 
     scaler: GeneScaler
-    weights: dict[str, np.ndarray]
+    weights: dict[str, Array]
 
-    def scores(self, clipped: Any, local: np.ndarray | None = None) -> np.ndarray:
+    def scores(self, clipped: Matrix, local: Array | None = None) -> Array:
         """Return cells x peaks."""
         parts = []
         for start in range(0, clipped.shape[0], _CELLS_PER_CHUNK):
@@ -34,7 +38,7 @@ class Network:
             parts.append(expit(logits.astype(np.float64)))
         return np.concatenate(parts)
 
-    def _logits(self, x: np.ndarray) -> np.ndarray:
+    def _logits(self, x: Array) -> Array:
         w = self.weights
         n_hidden = sum(name.startswith("weight_") for name in w) - 1
         for i in range(n_hidden):
@@ -44,7 +48,7 @@ class Network:
             x = x * expit(x)
         return np.asarray(x @ w[f"weight_{n_hidden}"] + w[f"bias_{n_hidden}"])
 
-    def _normalized(self, x: np.ndarray, i: int) -> np.ndarray:
+    def _normalized(self, x: Array, i: int) -> Array:
         w = self.weights
         if f"norm_mean_{i}" in w:
             mean, variance = w[f"norm_mean_{i}"], w[f"norm_variance_{i}"]
@@ -68,9 +72,9 @@ def check_torch() -> None:
 
 def train(
     scaler: GeneScaler,
-    clipped: Any,
-    observed: np.ndarray,
-    split: tuple[np.ndarray, np.ndarray],
+    clipped: Matrix,
+    observed: Array,
+    split: tuple[Array, Array],
     *,
     local: LocalTerm | None,
     settings: dict[str, Any],

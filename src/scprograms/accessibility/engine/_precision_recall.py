@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy.special import digamma
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 class Ranking:
@@ -21,7 +26,7 @@ class Ranking:
         Cells x peaks, higher where accessibility is more likely.
     """
 
-    def __init__(self, observed: np.ndarray, scores: np.ndarray) -> None:
+    def __init__(self, observed: Array, scores: Array) -> None:
         if observed.shape != scores.shape or observed.ndim != 2:
             msg = f"observed has shape {observed.shape} and scores {scores.shape}; both are cells x peaks."
             raise ValueError(msg)
@@ -35,16 +40,16 @@ class Ranking:
         self._cell = order // max(1, observed.shape[1])
         self._n_cells = len(observed)
         self._last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else np.empty(0, int)
-        self.thresholds: np.ndarray = ranked[self._last]
+        self.thresholds: Array = ranked[self._last]
         """The distinct scores, descending."""
 
-    def counts(self, cells: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def counts(self, cells: Array | None = None) -> tuple[Array, Array]:
         """Return the true and the false positives at each threshold; ``cells`` says how often each cell counts."""
         weight = np.ones(len(self._observed)) if cells is None else np.asarray(cells, dtype=float)[self._cell]
         positives = np.cumsum(weight * self._observed)[self._last]
         return positives, np.cumsum(weight)[self._last] - positives
 
-    def average_precision(self, cells: np.ndarray | None = None) -> float:
+    def average_precision(self, cells: Array | None = None) -> float:
         """Return the area under the curve of precision over recall; NaN where nothing is accessible."""
         true, false = self.counts(cells)
         if not len(true) or true[-1] <= 0:
@@ -53,7 +58,7 @@ class Ranking:
         precision = np.divide(true, selected, out=np.zeros_like(true), where=selected > 0)
         return float(np.sum(np.diff(true, prepend=0.0) * precision) / true[-1])
 
-    def untied_precision(self, cells: np.ndarray | None = None) -> float:
+    def untied_precision(self, cells: Array | None = None) -> float:
         """Return the average precision to expect if entries of equal scores stood in random order.
 
         Any noise within the cells of a peak raises the average precision of few entries, for early ranks weigh most.
@@ -93,7 +98,7 @@ class Ranking:
         return float(self.thresholds[int(np.argmax(2 * true / (true + false + true[-1])))])
 
 
-def average_precision(observed: np.ndarray, scores: np.ndarray) -> float:
+def average_precision(observed: Array, scores: Array) -> float:
     """Return the average precision over all entries of a cells x peaks matrix, NaN where nothing is accessible.
 
     Parameters
@@ -114,7 +119,7 @@ def average_precision(observed: np.ndarray, scores: np.ndarray) -> float:
     return Ranking(observed, scores).average_precision()
 
 
-def untied_precision(observed: np.ndarray, scores: np.ndarray) -> float:
+def untied_precision(observed: Array, scores: Array) -> float:
     """Return the average precision over all entries to expect if entries of equal scores stood in random order.
 
     Parameters
@@ -135,7 +140,7 @@ def untied_precision(observed: np.ndarray, scores: np.ndarray) -> float:
     return Ranking(observed, scores).untied_precision()
 
 
-def average_precision_of_columns(observed: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def average_precision_of_columns(observed: Array, scores: Array) -> Array:
     """Return the average precision of each column; NaN where none of its entries is accessible.
 
     Parameters
@@ -157,7 +162,7 @@ def average_precision_of_columns(observed: np.ndarray, scores: np.ndarray) -> np
     return np.array([Ranking(y[:, None], s[:, None]).average_precision() if y.any() else np.nan for y, s in columns])
 
 
-def chance_precision(n_open: np.ndarray, n: int) -> np.ndarray:
+def chance_precision(n_open: Array, n: int) -> Array:
     """Return the expected average precision of a random order without ties; NaN where nothing is open.
 
     It exceeds the prevalence, by much where there are few entries: the first of the ranks are worth most.
@@ -181,7 +186,7 @@ def chance_precision(n_open: np.ndarray, n: int) -> np.ndarray:
 
 
 def resampled_precisions(
-    observed: np.ndarray, scores: dict[str, np.ndarray], *, n_resamples: int, random_state: int
+    observed: Array, scores: dict[str, Array], *, n_resamples: int, random_state: int
 ) -> pd.DataFrame:
     """Return the average precision of each model in resamples of the cells, the same for all, ties in random order.
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array
 
 NAMES = ("train", "validation", "test")
 
@@ -14,14 +19,14 @@ NAMES = ("train", "validation", "test")
 class Split:
     """Indices of cells, ascending and disjoint."""
 
-    train: np.ndarray
+    train: Array
     """Cells to fit on."""
-    validation: np.ndarray
+    validation: Array
     """Cells to choose the model, its settings and the threshold on."""
-    test: np.ndarray
+    test: Array
     """Cells to test on, and for nothing else."""
 
-    def labels(self, n_cells: int) -> np.ndarray:
+    def labels(self, n_cells: int) -> Array:
         """Return the name of the part of each cell, "" for cells in none."""
         found = np.full(n_cells, "", dtype=object)
         for name in NAMES:
@@ -34,7 +39,7 @@ def split_cells(
     *,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
-    groups: np.ndarray | None = None,
+    groups: Array | None = None,
     test_groups: Sequence[int] | None = None,
     random_state: int = 0,
 ) -> Split:
@@ -95,7 +100,7 @@ def split_cells(
     return Split(rest[~is_validation[rest]], np.flatnonzero(is_validation), np.flatnonzero(is_test))
 
 
-def _draw_groups(groups: np.ndarray, order: np.ndarray, wanted: float) -> list[int]:
+def _draw_groups(groups: Array, order: Array, wanted: float) -> list[int]:
     """Return the first groups of ``order`` that reach so many cells; one is always left over."""
     drawn: list[int] = []
     n = 0
@@ -107,7 +112,7 @@ def _draw_groups(groups: np.ndarray, order: np.ndarray, wanted: float) -> list[i
     return drawn
 
 
-def _split_at_random(cells: np.ndarray, test: float, validation: float, rng: np.random.Generator) -> Split:
+def _split_at_random(cells: Array, test: float, validation: float, rng: np.random.Generator) -> Split:
     n = len(cells)
     n_test = max(1, round(test * n)) if test > 0 else 0
     n_validation = max(1, round(validation * (n - n_test)))

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from scprograms._core.matrix import Array
 
 EMBEDDING_SCORES = ("ari", "nmi", "homogeneity", "silhouette", "knn_accuracy")
 """Names of the scores, as :func:`scprograms.embeddings.engine.embedding_scores` returns them."""
 
 
-def scaled_rows(embedding: NDArray, metric: str) -> NDArray:
+def scaled_rows(embedding: Array, metric: str) -> Array:
     """Return the embedding in which Euclidean distances are those of the metric, float64.
 
     ``"cosine"`` divides rows by their lengths (zero rows stay), ``"euclidean"`` changes nothing.
@@ -40,8 +40,8 @@ def scaled_rows(embedding: NDArray, metric: str) -> NDArray:
 
 
 def embedding_scores(
-    embedding: NDArray,
-    codes: NDArray,
+    embedding: Array,
+    codes: Array,
     *,
     n_clusters: int | None = None,
     n_neighbors: int = 15,
@@ -102,7 +102,7 @@ def embedding_scores(
     }
 
 
-def _neighbor_accuracy(embedding: NDArray, codes: NDArray, n_neighbors: int) -> float:
+def _neighbor_accuracy(embedding: Array, codes: Array, n_neighbors: int) -> float:
     from sklearn.neighbors import NearestNeighbors
 
     n = min(n_neighbors, len(codes) - 1)

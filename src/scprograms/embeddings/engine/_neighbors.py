@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from scprograms._core.matrix import Array
 
 _ROWS_AT_A_TIME = 4096
 
 
-def neighbor_means(embedding: NDArray, n_neighbors: int = 15) -> NDArray:
+def neighbor_means(embedding: Array, n_neighbors: int = 15) -> Array:
     """Return, for each row, the mean over its nearest rows by cosine, itself among them; all rows of unit length first.
 
     Parameters

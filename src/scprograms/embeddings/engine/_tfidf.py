@@ -8,13 +8,13 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from scprograms._core.matrix import Array
 
 TFIDF_METHODS = ("l2", "log_tfidf", "tf_logidf", "logtf_logidf")
 """The values of ``method`` of :func:`scprograms.embeddings.engine.tfidf`."""
 
 
-def tfidf(matrix: Any, method: str = "l2", *, scale_factor: float = 1e4) -> tuple[sparse.csr_matrix, NDArray]:
+def tfidf(matrix: Any, method: str = "l2", *, scale_factor: float = 1e4) -> tuple[sparse.csr_matrix, Array]:
     r"""Return the transformed matrix, CSR, float32, and the number of rows with each feature.
 
     Parameters

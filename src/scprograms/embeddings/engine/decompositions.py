@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
-from scipy import sparse
 from scipy.sparse.linalg import svds
 from sklearn.decomposition import PCA
 
+if TYPE_CHECKING:
+    from scipy import sparse
 
-def lsi(weighted: sparse.csr_matrix, n_latent: int, seed: int) -> NDArray:
+    from scprograms._core.matrix import Array
+
+
+def lsi(weighted: sparse.csr_matrix, n_latent: int, seed: int) -> Array:
     """Left singular vectors times singular values, without centring; the largest first."""
     start = np.random.default_rng(seed).standard_normal(min(weighted.shape))
     u, s, _ = svds(weighted, n_latent, v0=start)
-    return (u * s)[:, ::-1]
+    return np.asarray((u * s)[:, ::-1])
 
 
-def pca(weighted: sparse.csr_matrix, n_latent: int, seed: int) -> NDArray:
+def pca(weighted: sparse.csr_matrix, n_latent: int, seed: int) -> Array:
     """Scores of principal components."""
-    return PCA(n_latent, svd_solver="arpack", random_state=seed).fit_transform(weighted)
+    return np.asarray(PCA(n_latent, svd_solver="arpack", random_state=seed).fit_transform(weighted))

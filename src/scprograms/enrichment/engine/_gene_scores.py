@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 ROWS_PER_BLOCK = 16384
 GENES_PER_BLOCK = 2048
 
 
-def gene_scores(X: Matrix, W: np.ndarray) -> np.ndarray:
+def gene_scores(X: Matrix, W: Array) -> Array:
     """Regress z-scored expression on usages, all programs jointly, by ordinary least squares with an intercept.
 
     With Wc the centred usages and Z the z-scored expression the scores are ``(Wc' Wc)^-1 Wc' Z``. Z is never formed:
@@ -54,10 +57,10 @@ def gene_scores(X: Matrix, W: np.ndarray) -> np.ndarray:
     else:
         product, deviation = _products(X, centred)
     scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    return np.linalg.pinv(centred.T @ centred, hermitian=True) @ (product * scale)
+    return np.asarray(np.linalg.pinv(centred.T @ centred, hermitian=True) @ (product * scale))
 
 
-def _products(X: Matrix, centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _products(X: Matrix, centred: Array) -> tuple[Array, Array]:
     """Return Wc' X (k x n_vars) and the standard deviation of each gene, in blocks of rows."""
     n_obs, n_vars = X.shape
     product, total = np.zeros((centred.shape[1], n_vars)), np.zeros(n_vars)
@@ -76,10 +79,10 @@ def _products(X: Matrix, centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return product, deviation
 
 
-def _squared_deviations(block: Matrix, mean: np.ndarray) -> np.ndarray:
+def _squared_deviations(block: Matrix, mean: Array) -> Array:
     if not sparse.issparse(block):
-        return np.sum((block - mean) ** 2, axis=0)
+        return np.asarray(np.sum((block - mean) ** 2, axis=0))
     block.sum_duplicates()
     n_stored = np.bincount(block.indices, minlength=len(mean))
     stored = np.bincount(block.indices, weights=(block.data - mean[block.indices]) ** 2, minlength=len(mean))
-    return stored + (block.shape[0] - n_stored) * mean**2
+    return np.asarray(stored + (block.shape[0] - n_stored) * mean**2)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.stats import hypergeom
 
 from scprograms._core.multiple_testing import benjamini_hochberg
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 HALDANE = 0.5
 
@@ -17,15 +21,15 @@ HALDANE = 0.5
 class OverRepresentation:
     """Every list against every term: matrices of n_lists x n_terms."""
 
-    overlap: np.ndarray
+    overlap: Array
     """Genes that list and term share."""
-    p: np.ndarray
+    p: Array
     """P(at least that overlap) for a random list of the same size; 1 without overlap."""
-    q: np.ndarray
+    q: Array
     """p adjusted by Benjamini and Hochberg over all terms of a list, those without overlap included."""
-    odds_ratio: np.ndarray
+    odds_ratio: Array
     """Odds ratio of the 2 x 2 table with 0.5 added to each cell, so that it is finite."""
-    combined_score: np.ndarray
+    combined_score: Array
     """-ln(p) times the odds ratio."""
 
 
@@ -96,9 +100,7 @@ def _membership(matrix: sparse.csr_array) -> sparse.csr_array:
     return matrix
 
 
-def _tail(
-    overlap: np.ndarray, term_size: np.ndarray, list_size: np.ndarray, n_genes: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _tail(overlap: Array, term_size: Array, list_size: Array, n_genes: int) -> tuple[Array, Array]:
     """Return p and ln(p), one evaluation for each different (overlap, term size, list size)."""
     p = np.ones(overlap.shape)
     log_p = np.zeros(overlap.shape)
@@ -114,7 +116,7 @@ def _tail(
         x, m, n = sizes
     if len(x) == 0:
         return p, log_p
-    tail = hypergeom.sf(x - 1, n_genes, m, n)
+    tail = np.asarray(hypergeom.sf(x - 1, n_genes, m, n))
     with np.errstate(divide="ignore"):
         log_tail = np.log(tail)
     lost = tail == 0

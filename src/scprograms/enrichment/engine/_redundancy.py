@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 ROWS_PER_BLOCK = 1024
 
@@ -37,7 +42,8 @@ def jaccard_neighbours(membership: sparse.csr_array, *, threshold: float) -> spa
     if not 0 < threshold <= 1:
         msg = f"threshold={threshold} is out of range; pass a Jaccard index above 0 and at most 1."
         raise ValueError(msg)
-    members = sparse.csr_array(membership, dtype=np.int64, copy=True)
+    # The stubs know no dtype beside a sparse matrix.
+    members: sparse.csr_array = sparse.csr_array(membership, dtype=np.int64, copy=True)  # type: ignore[call-overload]
     members.data[:] = members.data != 0
     members.eliminate_zeros()
     size = np.diff(members.indptr)
@@ -58,7 +64,7 @@ def jaccard_neighbours(membership: sparse.csr_array, *, threshold: float) -> spa
     return sparse.csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
 
 
-def redundancy_groups(neighbours: sparse.csr_array, order: np.ndarray) -> np.ndarray:
+def redundancy_groups(neighbours: sparse.csr_array, order: Array) -> Array:
     """Group ranked terms with their neighbours: each best term that is left takes all of its own neighbours.
 
     So every term is a neighbour of the first of its group, its representative, and no two representatives are

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Scale = Literal["l2", "max", "raw"]
 SCALES = ("l2", "max", "raw")
@@ -17,11 +20,11 @@ _ROWS_PER_CHUNK = 2**15
 class FeatureScores:
     """What is known of each feature from its row of loadings."""
 
-    score: np.ndarray
+    score: Array
     """1 where all is in one module, 0 where it is equal in all, NaN where it is in none."""
-    module: np.ndarray
+    module: Array
     """Index of the module with the largest share, -1 where there is none."""
-    share: np.ndarray
+    share: Array
     """That largest share, NaN where there is none."""
 
 
@@ -29,17 +32,17 @@ class FeatureScores:
 class Concentration:
     """What is known of each sample from its row of usages."""
 
-    module: np.ndarray
+    module: Array
     """Index of the module with the largest share; -1 where the sample uses none."""
-    contribution: np.ndarray
+    contribution: Array
     """That share; NaN where the sample uses none."""
-    sparseness: np.ndarray
+    sparseness: Array
     """Hoyer's measure for non-negative rows, 1 in one module and 0 if equal in all."""
-    entropy: np.ndarray
+    entropy: Array
     """Of the shares, in bits."""
 
 
-def module_scales(W: np.ndarray, scale: Scale = "l2") -> np.ndarray:
+def module_scales(W: Array, scale: Scale = "l2") -> Array:
     """Return what each column of ``W`` is divided by before modules are compared.
 
     Parameters
@@ -74,7 +77,7 @@ def module_scales(W: np.ndarray, scale: Scale = "l2") -> np.ndarray:
     return np.where(size > 0, size, 1).astype(np.float64)
 
 
-def feature_scores(W: np.ndarray, *, scale: Scale = "l2") -> FeatureScores:
+def feature_scores(W: Array, *, scale: Scale = "l2") -> FeatureScores:
     r"""Score each feature by how specific it is to one module.
 
     With :math:`p_{iq} = w_{iq} / \sum_r w_{ir}` the score is :math:`1 + \frac{1}{\log_2 k} \sum_q p_{iq} \log_2 p_{iq}`
@@ -123,7 +126,7 @@ def feature_scores(W: np.ndarray, *, scale: Scale = "l2") -> FeatureScores:
     return FeatureScores(score=score, module=module, share=share)
 
 
-def concentration(H: np.ndarray) -> Concentration:
+def concentration(H: Array) -> Concentration:
     r"""Say which module each sample uses most, and how much it depends on that one.
 
     Rows are scaled to sum to 1. Sparseness is :math:`(\lVert h \rVert_2 - 1/\sqrt k) / (1 - 1/\sqrt k)` of such a row
@@ -168,7 +171,7 @@ def concentration(H: np.ndarray) -> Concentration:
     )
 
 
-def _check(values: np.ndarray, what: str, rows: str) -> None:
+def _check(values: Array, what: str, rows: str) -> None:
     if values.ndim != 2 or values.shape[1] < 2:
         n = values.shape[1] if values.ndim == 2 else values.ndim
         msg = f"{what} are {n} {'module' if values.ndim == 2 else 'dimensional'}: shares need at least 2 modules."
@@ -182,7 +185,7 @@ def _check(values: np.ndarray, what: str, rows: str) -> None:
         raise ValueError(msg)
 
 
-def _shares(values: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _shares(values: Array, scales: Array) -> tuple[Array, Array]:
     """Return rows that sum to 1, and which of them did not sum to 0."""
     p = values / scales  # float64, as scales are
     top = p.max(axis=1)
@@ -193,7 +196,7 @@ def _shares(values: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, np.ndar
     return p, active
 
 
-def _entropy(p: np.ndarray) -> np.ndarray:
+def _entropy(p: Array) -> Array:
     """Return the entropy of each row, in bits."""
     logs = np.log2(np.maximum(p, np.finfo(np.float64).tiny))  # 0 log 0 = 0: the zero is the other factor
-    return 0.0 - np.einsum("ij,ij->i", p, logs)
+    return np.asarray(0.0 - np.einsum("ij,ij->i", p, logs))

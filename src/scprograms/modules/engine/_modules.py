@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import sparse
 
 from ._feature_scores import Scale, feature_scores, module_scales
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Rule = Literal["sd", "mad", "raw_mad", "permutation"]
 RULES = ("sd", "mad", "raw_mad", "permutation")
@@ -25,13 +28,13 @@ _MAX_PERMUTED = 50_000
 class ModuleAssignment:
     """The module of each feature."""
 
-    score: np.ndarray
+    score: Array
     """Feature score, from 0 to 1, n_features."""
-    module: np.ndarray
+    module: Array
     """Index of the module with the largest share; -1 for features without loadings."""
-    share: np.ndarray
+    share: Array
     """Share of the largest loading in the sum of the row, n_features."""
-    kind: np.ndarray
+    kind: Array
     """Index into (specific, shared, non-specific, unassigned, inactive)."""
     lower: float
     """Scores below are non-specific; NaN where the rule has no such threshold."""
@@ -42,11 +45,11 @@ class ModuleAssignment:
 
 
 def assign_features(
-    W: np.ndarray,
+    W: Array,
     *,
     rule: Rule = "sd",
     scale: Scale = "l2",
-    used: np.ndarray | None = None,
+    used: Array | None = None,
     fdr: float = 0.05,
     n_permutations: int = 10,
     random_state: int | np.random.Generator | None = 0,
@@ -144,7 +147,7 @@ def assign_features(
     )
 
 
-def shared_modules(W: np.ndarray, features: np.ndarray, *, scale: Scale = "l2", at: float = 0.5) -> sparse.csr_matrix:
+def shared_modules(W: Array, features: Array, *, scale: Scale = "l2", at: float = 0.5) -> sparse.csr_matrix:
     """Return the modules that features are shared by: those with a large part of the largest share.
 
     Parameters
@@ -196,7 +199,7 @@ def shared_modules(W: np.ndarray, features: np.ndarray, *, scale: Scale = "l2", 
 
 
 def _permutation_thresholds(
-    V: np.ndarray, score: np.ndarray, fdr: float, n: int, random_state: int | np.random.Generator | None
+    V: Array, score: Array, fdr: float, n: int, random_state: int | np.random.Generator | None
 ) -> tuple[float, float]:
     """Return (lower, upper): the outermost scores up to which either end holds the false discovery rate."""
     rng = np.random.default_rng(random_state)
@@ -211,7 +214,7 @@ def _permutation_thresholds(
     return -lower, upper
 
 
-def _threshold(score: np.ndarray, null: np.ndarray, fdr: float) -> float:
+def _threshold(score: Array, null: Array, fdr: float) -> float:
     """Return the least score t at which the expected share of null scores among those from t on is at most ``fdr``."""
     if len(null) == 0:
         return float("nan")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import AnySparse, Array, Matrix
 
 
-def group_sums(values: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+def group_sums(values: Array, codes: Array, n_groups: int) -> Array:
     """Sums of the rows of each group, groups x columns."""
     indicator = (codes[None, :] == np.arange(n_groups)[:, None]).astype(np.float64)
-    return indicator @ values
+    return np.asarray(indicator @ values)
 
 
-def bin_means(matrix: Matrix, features: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def bin_means(matrix: Matrix, features: Array, sizes: Array) -> Array:
     """Means of bins of features, each feature in units of its largest value; bins x rows of the matrix.
 
     ``features`` lists the columns of one bin after the other, ``sizes`` how many there are in each.
@@ -27,5 +30,5 @@ def bin_means(matrix: Matrix, features: np.ndarray, sizes: np.ndarray) -> np.nda
         shape=(len(sizes), matrix.shape[1]),
     )
     # In the format of the matrix: scipy would copy all of it into that of the bins.
-    means = matrix @ (bins.T.asformat(matrix.format) if sparse.issparse(matrix) else bins.T)
+    means: Array | AnySparse = matrix @ (bins.T.asformat(matrix.format) if sparse.issparse(matrix) else bins.T)
     return (means.toarray() if sparse.issparse(means) else np.asarray(means)).T

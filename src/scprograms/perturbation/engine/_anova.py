@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scprograms._core.f_distribution import f_tail
 from scprograms._core.moments import GroupMoments, group_moments
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
+
 
 @dataclass(frozen=True)
 class OneWayAnova:
     """Result of a one-way ANOVA: one value per column, and the numbers that all columns share."""
 
-    F: np.ndarray
+    F: Array
     """The statistic, k."""
-    p: np.ndarray
+    p: Array
     """Its p-value, k."""
-    log10_p: np.ndarray
+    log10_p: Array
     """log10 of p; keeps its digits where p underflows to 0."""
-    eta_squared: np.ndarray
+    eta_squared: Array
     """Share of the variance between groups, in the sample."""
-    omega_squared: np.ndarray
+    omega_squared: Array
     """The same share, corrected for what chance alone would give."""
     df_between: int
     """Degrees of freedom between groups."""
@@ -34,7 +38,7 @@ class OneWayAnova:
     """Cells that were used."""
 
 
-def one_way_anova(values: np.ndarray, codes: np.ndarray) -> OneWayAnova:
+def one_way_anova(values: Array, codes: Array) -> OneWayAnova:
     """Test each column for a difference of its mean between groups.
 
     Equal to ordinary least squares with one categorical factor (type II, and all other types: there is one factor). All

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Statistic = Literal["combined", "F"]
 STATISTICS = ("combined", "F")
@@ -27,9 +30,7 @@ def share_of_furthest(n_groups: int) -> float:
     return LARGEST_SHARE * (1 - 1 / (n_groups - 1))
 
 
-def smaller_p(
-    p: np.ndarray, log10_p: np.ndarray, p_furthest: np.ndarray, n_groups: int
-) -> tuple[np.ndarray, np.ndarray]:
+def smaller_p(p: Array, log10_p: Array, p_furthest: Array, n_groups: int) -> tuple[Array, Array]:
     """Return the smaller of two p-values, each divided by its share (Bonferroni's inequality), and its log10."""
     share = share_of_furthest(n_groups)
     log10_combined = np.minimum(log10_p - np.log10(1 - share), np.log10(p_furthest / share))

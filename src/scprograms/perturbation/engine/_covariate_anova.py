@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from scprograms._core.f_distribution import f_tail
 from scprograms._core.moments import group_moments
 
 from ._anova import OneWayAnova, one_way_anova
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 COLUMNS_PER_BLOCK = 32
 RANK_TOLERANCE = 1e-10
@@ -18,7 +23,7 @@ NOTHING_WITHIN = 1e-13
 """Share of a sum of squares below which what factor and covariates leave of it is rounding."""
 
 
-def covariate_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarray) -> OneWayAnova:
+def covariate_anova(values: Array, codes: Array, covariates: Array) -> OneWayAnova:
     """Test each column for a difference between groups beyond what covariates explain.
 
     The type II test of the factor in the linear model ``value ~ group + covariates``. Neither the indicators of the
@@ -72,7 +77,7 @@ def covariate_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarra
     return _test(values, codes, overall, inside)
 
 
-def rank_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarray | None = None) -> OneWayAnova:
+def rank_anova(values: Array, codes: Array, covariates: Array | None = None) -> OneWayAnova:
     """Test each column for a difference between groups on ranks, beside the ranks of covariates.
 
     Every column is replaced by its ranks, ties by their mean rank, and tested by :func:`covariate_anova`. Covariates
@@ -118,7 +123,7 @@ def rank_anova(values: np.ndarray, codes: np.ndarray, covariates: np.ndarray | N
     return covariate_anova(_ranks(values), codes, _ranks(covariates))
 
 
-def aliased_columns(codes: np.ndarray, covariates: np.ndarray) -> np.ndarray:
+def aliased_columns(codes: Array, covariates: Array) -> Array:
     """Return which covariates, alone or together with others, vary between groups only.
 
     Parameters
@@ -151,9 +156,7 @@ def aliased_columns(codes: np.ndarray, covariates: np.ndarray) -> np.ndarray:
     return np.asarray((np.abs(weights) > 1e-6 * np.abs(weights).max(initial=0)).any(axis=1))
 
 
-def _rows_in_groups(
-    values: np.ndarray, codes: np.ndarray, covariates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rows_in_groups(values: Array, codes: Array, covariates: Array) -> tuple[Array, Array, Array]:
     values, codes = np.asarray(values), np.asarray(codes)
     covariates = np.asarray(covariates, dtype=np.float64)
     if values.ndim != 2 or covariates.ndim != 2 or not len(values) == len(codes) == len(covariates):
@@ -172,12 +175,12 @@ def _rows_in_groups(
     return values, codes, covariates
 
 
-def _within_groups(columns: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _within_groups(columns: Array, codes: Array) -> Array:
     moments = group_moments(columns, codes)
     return columns - moments.means[codes]
 
 
-def _centred(covariates: np.ndarray) -> np.ndarray:
+def _centred(covariates: Array) -> Array:
     """Return the covariates less their means, at unit length; 0 where a column is constant but for rounding."""
     if not len(covariates):
         return covariates
@@ -187,7 +190,7 @@ def _centred(covariates: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(varies, columns, 0.0) / np.where(varies, norms, 1.0))
 
 
-def _basis(columns: np.ndarray) -> np.ndarray:
+def _basis(columns: Array) -> Array:
     """Return an orthonormal basis of the span of columns that are not longer than 1."""
     if columns.size == 0:
         return columns[:, :0]
@@ -196,7 +199,7 @@ def _basis(columns: np.ndarray) -> np.ndarray:
     return np.asarray(Q @ left[:, singular > RANK_TOLERANCE])
 
 
-def _test(values: np.ndarray, codes: np.ndarray, overall: np.ndarray, inside: np.ndarray) -> OneWayAnova:
+def _test(values: Array, codes: Array, overall: Array, inside: Array) -> OneWayAnova:
     n_cells, n_groups = len(codes), len(np.unique(codes))
     df_between, df_within = n_groups - 1, n_cells - n_groups - inside.shape[1]
     if n_groups < 2:
@@ -223,7 +226,7 @@ def _test(values: np.ndarray, codes: np.ndarray, overall: np.ndarray, inside: np
     return OneWayAnova(F, p, log10_p, eta_squared, omega_squared, df_between, df_within, n_groups, n_cells)
 
 
-def _sums_of_squares(values: np.ndarray, codes: np.ndarray, overall: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _sums_of_squares(values: Array, codes: Array, overall: Array, inside: Array) -> Array:
     """Return the sums of squares of the groups beside the covariates, and of what both leave; 2 x k."""
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
@@ -245,7 +248,7 @@ def _sums_of_squares(values: np.ndarray, codes: np.ndarray, overall: np.ndarray,
     return np.stack([between, within])
 
 
-def _ranks(columns: np.ndarray) -> np.ndarray:
+def _ranks(columns: Array) -> Array:
     """Return the rank of each value in its column, 1, 2, ...; ties get the mean of theirs."""
     ranks = np.empty(columns.shape)
     for j in range(columns.shape[1]):
@@ -253,7 +256,7 @@ def _ranks(columns: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _ranks_of_one(column: np.ndarray) -> np.ndarray:
+def _ranks_of_one(column: Array) -> Array:
     # Most usages are 0: the smallest value is ranked at once, and only the others are sorted.
     if not np.isfinite(column).all():
         msg = "values has NaN or infinite entries: remove or replace them."

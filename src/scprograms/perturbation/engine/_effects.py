@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scprograms._core.moments import group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 PSEUDO_SHARE = 0.01
 """Pseudo-count of fold changes, as a share of a column's mean: the scale of usages is arbitrary."""
@@ -17,23 +21,21 @@ PSEUDO_SHARE = 0.01
 class EffectSizes:
     """Effect sizes of G groups on k columns, each G x k unless stated; NaN where there is nothing to compare."""
 
-    effect: np.ndarray
+    effect: Array
     """``difference`` in units of the standard deviation within the two sides, and within strata."""
-    difference: np.ndarray
+    difference: Array
     """Mean of the group less that of what it is compared with."""
-    auc: np.ndarray
+    auc: Array
     """Chance that a cell of the group has the higher value, ties half."""
-    log2_fold_change: np.ndarray
+    log2_fold_change: Array
     """NaN for columns with negative values."""
-    n_cells: np.ndarray
+    n_cells: Array
     """Cells of each group, G."""
-    n_control: np.ndarray
+    n_control: Array
     """Cells that each group is compared with, G, in strata that the group is in as well."""
 
 
-def group_effect_sizes(
-    values: np.ndarray, codes: np.ndarray, control: int | None, *, strata: np.ndarray | None = None
-) -> EffectSizes:
+def group_effect_sizes(values: Array, codes: Array, control: int | None, *, strata: Array | None = None) -> EffectSizes:
     """Compare every group of rows with the control group, or with all other rows.
 
     Within a stratum the two sides are compared directly; strata are put together with the weights ``n1 n0 / (n1 + n0)``
@@ -100,7 +102,7 @@ def group_effect_sizes(
     weight = n1 * n0 / np.where(n0 > 0, n1 + n0, 1)
     both = n0 > 0
 
-    def add(x: np.ndarray) -> np.ndarray:
+    def add(x: Array) -> Array:
         total = np.zeros((n_groups, *x.shape[1:]))
         np.add.at(total, group[both], x[both])
         return total
@@ -124,14 +126,14 @@ def group_effect_sizes(
 
 def _others_of(
     control: int,
-    n: np.ndarray,
-    deviations: np.ndarray,
-    squares: np.ndarray,
+    n: Array,
+    deviations: Array,
+    squares: Array,
     *,
-    group: np.ndarray,
-    stratum: np.ndarray,
+    group: Array,
+    stratum: Array,
     n_strata: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Array, Array, Array]:
     """Return counts, means and squares of the control in the stratum of each row."""
     row = np.full(n_strata, -1)
     row[stratum[group == control]] = np.flatnonzero(group == control)
@@ -139,9 +141,7 @@ def _others_of(
     return np.where(row >= 0, n[row], 0.0), deviations[row], squares[row]
 
 
-def _rest(
-    n: np.ndarray, deviations: np.ndarray, squares: np.ndarray, stratum: np.ndarray, n_strata: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rest(n: Array, deviations: Array, squares: Array, stratum: Array, n_strata: int) -> tuple[Array, Array, Array]:
     """Return counts, means and squares of all other cells in the stratum of each row."""
     shape = (n_strata, deviations.shape[1])
     count, sums, within = np.bincount(stratum, n, n_strata), np.zeros(shape), np.zeros(shape)
@@ -158,9 +158,7 @@ def _rest(
     return n0, d0, np.where(alone, 0.0, np.maximum(s0, 0.0))
 
 
-def _wins(
-    values: np.ndarray, codes: np.ndarray, strata: np.ndarray, control: int | None, *, n_strata: int
-) -> np.ndarray:
+def _wins(values: Array, codes: Array, strata: Array, control: int | None, *, n_strata: int) -> Array:
     """Return the Mann-Whitney U of every group, summed over the strata."""
     n_groups = int(codes.max(initial=-1)) + 1
     wins = np.zeros((n_groups, values.shape[1]))

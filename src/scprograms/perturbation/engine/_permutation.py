@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammaincc, gammainccinv
 from scipy.stats import rankdata
 
@@ -27,6 +26,11 @@ from . import _permutation_kernels as kernels
 from ._combination import Statistic, check_statistic, share_of_furthest
 from ._permutation_design import Cells, deviations, eliminate_strata, moments_of, read_cells
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array
+
 FIRST_PILOT = 2**40  # the pilot's permutations are none of those that are counted
 N_PILOT = 100
 LEAST_P = 1e-300
@@ -36,19 +40,19 @@ LEAST_P = 1e-300
 class PermutationTest:
     """Result of a permutation test of all groups at once: one value per column, and what all columns share."""
 
-    F: np.ndarray
+    F: Array
     """Of groups and strata in least squares, k."""
-    p: np.ndarray
+    p: Array
     """Share of permutations at least as extreme, k."""
-    log10_p: np.ndarray
+    log10_p: Array
     """log10 of p."""
-    n_permutations: np.ndarray
+    n_permutations: Array
     """Permutations that were drawn for the column; 0 for a constant one."""
-    n_hits: np.ndarray
+    n_hits: Array
     """How many of them were at least as extreme as what was observed."""
-    eta_squared: np.ndarray
+    eta_squared: Array
     """Share of the variance within strata that lies between groups, in the sample."""
-    omega_squared: np.ndarray
+    omega_squared: Array
     """The same share, corrected for what chance alone would give."""
     df_between: int
     """Degrees of freedom between groups."""
@@ -61,10 +65,10 @@ class PermutationTest:
 
 
 def permutation_anova(
-    values: np.ndarray,
-    codes: np.ndarray,
+    values: Array,
+    codes: Array,
     *,
-    strata: np.ndarray | None = None,
+    strata: Array | None = None,
     n_permutations: int = 999,
     stop_after: int | None = None,
     statistic: Statistic = "combined",
@@ -161,10 +165,10 @@ def permutation_anova(
         kernels.furthest(sums, units, furthest)
         limit = np.stack([observed, furthest])
 
-    def permuted(first: int, last: int, *columns: NDArray) -> NDArray:
+    def permuted(first: int, last: int, *columns: Array) -> Array:
         out = np.empty((last - first, 2, columns[0].shape[1]))
-        arguments = (*columns[:2], labels, bounds, key, first, out, *design.arrays, columns[2])
-        kernels.permuted_statistics(*arguments)
+        values, ranked, scaled = columns
+        kernels.permuted_statistics(values, ranked, labels, bounds, key, first, out, *design.arrays, scaled)
         return out[:, : len(limit)]
 
     if combined:
@@ -173,7 +177,7 @@ def permutation_anova(
         limit[1] *= 1 - SLACK
     limit[0] -= SLACK * (limit[0] + total / len(order))
 
-    def reached(active: NDArray) -> Callable[[int, int], NDArray]:
+    def reached(active: Array) -> Callable[[int, int], Array]:
         whole = len(active) == total.size
         columns = [x if whole else np.ascontiguousarray(x[:, active]) for x in (work, ranks, units)]
         return lambda first, last: np.asarray(np.any(permuted(first, last, *columns) >= limit[:, active], axis=1))
@@ -198,9 +202,7 @@ def permutation_anova(
         )
 
 
-def permuted_codes(
-    codes: np.ndarray, index: int, *, strata: np.ndarray | None = None, random_state: Seed = 0
-) -> np.ndarray:
+def permuted_codes(codes: Array, index: int, *, strata: Array | None = None, random_state: Seed = 0) -> Array:
     """Return the codes as ``permutation_anova`` permutes them in its permutation ``index`` (0, 1, ...).
 
     Parameters
@@ -230,7 +232,7 @@ def permuted_codes(
     return out
 
 
-def centred_ranks(values: np.ndarray, cells: Cells) -> tuple[NDArray, NDArray]:
+def centred_ranks(values: Array, cells: Cells) -> tuple[Array, Array]:
     """Return ranks, and the reciprocal standard deviation of their sum over a group under permutation, G x k.
 
     Average ranks over all cells kept, less their mean in the stratum; rows in the order of the strata. Where nothing
@@ -251,7 +253,7 @@ def centred_ranks(values: np.ndarray, cells: Cells) -> tuple[NDArray, NDArray]:
     return deviations(ranks, rows, strata, moments.center, moments.deviations), units
 
 
-def limits(observed: NDArray, pilot: NDArray, n_groups: int) -> NDArray:
+def limits(observed: Array, pilot: Array, n_groups: int) -> Array:
     """Return what a permutation must reach, in one of two statistics, to be as extreme as what was observed.
 
     Both get an approximate p-value: from a gamma distribution with the mean and the variance that the sum of squares

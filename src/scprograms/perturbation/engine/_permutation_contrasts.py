@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.resampling import SLACK, Seed, key_of, p_values, positive, read_n_jobs, read_stop_after, run
 
 from . import _permutation_kernels as kernels
 from ._permutation_design import compare, read_cells, runs
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 DRAWS_PER_TASK = 2_000_000  # rows summed in one compiled call, so that Ctrl-C is heard soon
 
@@ -19,24 +22,24 @@ DRAWS_PER_TASK = 2_000_000  # rows summed in one compiled call, so that Ctrl-C i
 class PermutationContrasts:
     """Result of a permutation test of each group: G x k arrays, a row per code."""
 
-    p: np.ndarray
+    p: Array
     """NaN for the control, for codes without cells or without a stratum in common, and for constant columns."""
-    n_permutations: np.ndarray
+    n_permutations: Array
     """Permutations that were drawn for each test."""
-    n_hits: np.ndarray
+    n_hits: Array
     """How many permutations had a difference at least as large, whatever its sign."""
-    difference: np.ndarray
+    difference: Array
     """Mean of the group less that of the others, within strata, averaged with weights n m / (n + m)."""
-    z: np.ndarray
+    z: Array
     """The difference over its standard deviation under permutation (exact, not estimated from the draws)."""
 
 
 def permutation_contrasts(
-    values: np.ndarray,
-    codes: np.ndarray,
+    values: Array,
+    codes: Array,
     control: int | None,
     *,
-    strata: np.ndarray | None = None,
+    strata: Array | None = None,
     n_permutations: int = 999,
     stop_after: int | None = None,
     random_state: Seed = 0,
@@ -138,14 +141,14 @@ def permutation_contrasts(
 
 
 def permuted_group(
-    codes: np.ndarray,
+    codes: Array,
     index: int,
     *,
     group: int,
     control: int | None,
-    strata: np.ndarray | None = None,
+    strata: Array | None = None,
     random_state: Seed = 0,
-) -> np.ndarray:
+) -> Array:
     """Return a mask of the cells that make up a group in permutation ``index`` of ``permutation_contrasts``.
 
     In a stratum without cells to compare with it has its own.
@@ -196,7 +199,7 @@ def permuted_group(
     return out
 
 
-def _check_control(control: int | None, groups: NDArray) -> None:
+def _check_control(control: int | None, groups: Array) -> None:
     if len(groups) < 2:
         msg = f"There are {len(groups)} groups with rows in them; at least two are needed."
         raise ValueError(msg)

@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from scprograms._core.moments import GroupMoments, group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 
 @dataclass(frozen=True)
 class Cells:
     """The rows that take part, and where each is: in which group and stratum."""
 
-    rows: NDArray
+    rows: Array
     """Their numbers, in ascending order."""
-    groups: NDArray
+    groups: Array
     """Codes that have rows, ascending."""
-    labels: NDArray
+    labels: Array
     """Which of them each row has."""
-    strata: NDArray
+    strata: Array
     """Stratum of each row, 0, 1, ... without gaps."""
     n_strata: int
     n_obs: int
     """Rows in all, left out or not."""
 
     @property
-    def by_stratum(self) -> tuple[NDArray, NDArray]:
+    def by_stratum(self) -> tuple[Array, Array]:
         """Order of the rows by stratum, and where each stratum starts in it."""
         sizes = np.bincount(self.strata, minlength=self.n_strata)
         return np.argsort(self.strata, kind="stable"), np.concatenate([[0], np.cumsum(sizes)])
 
 
-def read_cells(codes: np.ndarray, strata: np.ndarray | None) -> Cells:
+def read_cells(codes: Array, strata: Array | None) -> Cells:
     """Check codes and strata, and leave out the rows that have -1 in one of them."""
     codes = np.asarray(codes)
     strata = np.zeros(codes.shape, dtype=np.int64) if strata is None else np.asarray(strata)
@@ -55,7 +58,7 @@ def read_cells(codes: np.ndarray, strata: np.ndarray | None) -> Cells:
     return Cells(rows, groups.astype(np.int64), labels, used, len(present), len(codes))
 
 
-def moments_of(values: np.ndarray, cells: Cells, labels: NDArray) -> GroupMoments:
+def moments_of(values: Array, cells: Cells, labels: Array) -> GroupMoments:
     """Moments of ``values`` by a label of the cells; all other rows are left out."""
     values = np.asarray(values)
     if values.ndim != 2 or values.shape[0] != cells.n_obs:
@@ -66,7 +69,7 @@ def moments_of(values: np.ndarray, cells: Cells, labels: NDArray) -> GroupMoment
     return group_moments(values, codes)
 
 
-def deviations(values: np.ndarray, rows: NDArray, labels: NDArray, center: NDArray, shifts: NDArray) -> NDArray:
+def deviations(values: Array, rows: Array, labels: Array, center: Array, shifts: Array) -> Array:
     """Return ``(values - center) - shifts[labels]`` of these rows, one after another in memory, in float64."""
     values = np.asarray(values)
     out = np.empty((len(rows), values.shape[1]))
@@ -82,7 +85,7 @@ def deviations(values: np.ndarray, rows: NDArray, labels: NDArray, center: NDArr
 class Elimination:
     """Least squares on groups and strata, prepared so that each permutation needs the sums of the groups alone."""
 
-    arrays: tuple[NDArray, NDArray, NDArray, NDArray]
+    arrays: tuple[Array, Array, Array, Array]
     """Sizes of the groups; stratum and group of each non-empty combination; the share of the group in it; inverse."""
     df_between: int
     df_within: int
@@ -101,13 +104,15 @@ def eliminate_strata(cells: Cells) -> Elimination:
         (np.ones(len(cells.rows)), (cells.strata, cells.labels)), shape=(n_strata, n_groups)
     )  # the sum of duplicates is what counts
     counts.sum_duplicates()
-    graph = sparse.block_array([[None, counts], [counts.T, None]])
-    n_parts = int(connected_components(graph, directed=False, return_labels=False))
+    blocks: list[list[sparse.csr_array | sparse.csc_array | None]] = [[None, counts], [counts.T, None]]
+    graph = sparse.block_array(blocks)
+    # The stubs know the answer with labels alone.
+    n_parts = int(connected_components(graph, directed=False, return_labels=False))  # type: ignore[call-overload]
     df_between = n_groups - n_parts
     shares = counts.tocoo()
     inverse = np.zeros((n_strata, n_strata))
     if n_strata > 1:
-        sums = np.asarray(counts.sum(axis=1)).ravel()
+        sums: Array = np.asarray(counts.sum(axis=1)).ravel()
         rest = np.diag(sums) - (counts @ sparse.diags_array(1 / sizes) @ counts.T).toarray()
         eigenvalues, vectors = np.linalg.eigh(rest)
         # As many are zero as there are parts without a group in common; rounding would hide that.
@@ -122,29 +127,29 @@ def eliminate_strata(cells: Cells) -> Elimination:
 class Pairs:
     """Each group beside what it is compared with: sums over the strata that both have cells in."""
 
-    difference: NDArray
+    difference: Array
     """Groups x k: stratum-adjusted difference of the means; NaN where no stratum has both."""
-    score: NDArray
+    score: Array
     """The difference times ``weight``: sum of the group's cells less what is expected."""
-    deviation: NDArray
+    deviation: Array
     """Standard deviation of the score under permutation; 0 where all cells of a pair are equal within strata."""
-    order: NDArray
+    order: Array
     """Positions in ``Cells.rows`` of the rows that ``segments`` refers to."""
-    segments: NDArray
+    segments: Array
     """For each stratum of each group two runs of ``order``, whose union is permuted: start, length, start, length."""
-    n_drawn: NDArray
+    n_drawn: Array
     """How many of the union are drawn: the smaller one of the two sides."""
-    signs: NDArray
+    signs: Array
     """1 if the group is drawn, -1 if the others are."""
-    bounds: NDArray
+    bounds: Array
     """The rows of ``segments`` that belong to group i are bounds[i] to bounds[i + 1]."""
-    center: NDArray
+    center: Array
     """Groups x k: what the sum over the drawn rows is on average."""
-    streams: NDArray
+    streams: Array
     """The random stream of each group: the number of its first row."""
 
 
-def runs(cells: Cells, control: int | None) -> tuple[NDArray, ...]:
+def runs(cells: Cells, control: int | None) -> tuple[Array, ...]:
     """Return order, segments, n_drawn, signs, bounds, streams of :class:`Pairs`, and where they come from.
 
     That is the combination of group and stratum of each row of ``segments``, that of its control (-1: all others), and
@@ -186,7 +191,7 @@ def runs(cells: Cells, control: int | None) -> tuple[NDArray, ...]:
     )
 
 
-def compare(values: np.ndarray, cells: Cells, control: int | None) -> tuple[Pairs, NDArray]:
+def compare(values: Array, cells: Cells, control: int | None) -> tuple[Pairs, Array]:
     """Compare each group with the control group, or with all other cells; also return the centred rows in order."""
     order, segments, n_drawn, signs, bounds, streams, kept, partner, which = runs(cells, control)
     moments = moments_of(values, cells, which)

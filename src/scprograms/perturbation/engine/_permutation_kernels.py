@@ -6,10 +6,14 @@ and the stream: so it makes no difference which thread draws a permutation, nor 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.moments import compiled
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_A, MIX_B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -28,7 +32,7 @@ def mix(x: np.uint64) -> np.uint64:
 
 
 @compiled
-def seed(state: NDArray, key: NDArray, index: int, stream: np.uint64) -> None:
+def seed(state: Array, key: Array, index: int, stream: np.uint64) -> None:
     """Fill the four words of the generator's state."""
     x = mix(key[0] + GOLDEN * (np.uint64(index) + U1))
     x = mix(x ^ key[1])
@@ -39,7 +43,7 @@ def seed(state: NDArray, key: NDArray, index: int, stream: np.uint64) -> None:
 
 
 @compiled
-def below(state: NDArray, n: int) -> int:
+def below(state: Array, n: int) -> np.int64:
     """Return a uniform integer from 0 to n - 1 (n < 2^32): xoshiro256++ and Lemire's rejection, so without bias."""
     bound = np.uint64(n)
     while True:
@@ -54,11 +58,11 @@ def below(state: NDArray, n: int) -> int:
         state[3] = (state[3] << U45) | (state[3] >> U19)
         product = (word >> U32) * bound
         if (product & LOW) >= bound or (product & LOW) >= (LOW + U1 - bound) % bound:
-            return np.int64(product >> U32)  # type: ignore[return-value]
+            return np.int64(product >> U32)
 
 
 @compiled
-def shuffle(codes: NDArray, bounds: NDArray, key: NDArray, index: int, state: NDArray) -> None:
+def shuffle(codes: Array, bounds: Array, key: Array, index: int, state: Array) -> None:
     """Permute ``codes`` in place within each stratum, the rows bounds[s] to bounds[s + 1]."""
     seed(state, key, index, ALL_CELLS)
     for s in range(bounds.size - 1):
@@ -71,7 +75,7 @@ def shuffle(codes: NDArray, bounds: NDArray, key: NDArray, index: int, state: ND
 
 
 @compiled
-def draw(places: NDArray, undo: NDArray, state: NDArray, n: int, n_drawn: int) -> None:
+def draw(places: Array, undo: Array, state: Array, n: int, n_drawn: int) -> None:
     """Put a random subset of 0 to n - 1 into the first places; ``places`` must be 0, 1, 2, ... before."""
     for j in range(n_drawn):
         other = j + below(state, n - j)
@@ -82,7 +86,7 @@ def draw(places: NDArray, undo: NDArray, state: NDArray, n: int, n_drawn: int) -
 
 
 @compiled
-def restore(places: NDArray, undo: NDArray, n_drawn: int) -> None:
+def restore(places: Array, undo: Array, n_drawn: int) -> None:
     """Take the swaps of ``draw`` back: cheaper than to number all places again."""
     for j in range(n_drawn - 1, -1, -1):
         other = undo[j]
@@ -92,7 +96,7 @@ def restore(places: NDArray, undo: NDArray, n_drawn: int) -> None:
 
 
 @compiled
-def group_sums(values: NDArray, codes: NDArray, sums: NDArray) -> None:
+def group_sums(values: Array, codes: Array, sums: Array) -> None:
     """Add up the rows of each group."""
     sums[:] = 0
     for i in range(values.shape[0]):
@@ -102,9 +106,7 @@ def group_sums(values: NDArray, codes: NDArray, sums: NDArray) -> None:
 
 
 @compiled
-def between_groups(
-    sums: NDArray, sizes: NDArray, cells: NDArray, shares: NDArray, inverse: NDArray, out: NDArray
-) -> None:
+def between_groups(sums: Array, sizes: Array, cells: Array, shares: Array, inverse: Array, out: Array) -> None:
     """Sum of squares that the groups explain beyond the strata, for each column.
 
     Least squares on groups and strata; the strata are eliminated last, since they are few. ``sums`` are those of
@@ -130,18 +132,18 @@ def between_groups(
 
 @compiled
 def permuted_statistics(
-    values: NDArray,
-    ranks: NDArray,
-    codes: NDArray,
-    bounds: NDArray,
-    key: NDArray,
+    values: Array,
+    ranks: Array,
+    codes: Array,
+    bounds: Array,
+    key: Array,
     first: int,
-    out: NDArray,
-    sizes: NDArray,
-    cells: NDArray,
-    shares: NDArray,
-    inverse: NDArray,
-    units: NDArray,
+    out: Array,
+    sizes: Array,
+    cells: Array,
+    shares: Array,
+    inverse: Array,
+    units: Array,
 ) -> None:
     """Fill row b of ``out``, B x 2 x k, with what the labels of permutation first + b give.
 
@@ -162,7 +164,7 @@ def permuted_statistics(
 
 
 @compiled
-def furthest(sums: NDArray, units: NDArray, out: NDArray) -> None:
+def furthest(sums: Array, units: Array, out: Array) -> None:
     """Largest sum of a group, whatever its sign, times its ``units`` (1 / its standard deviation), for each column."""
     out[:] = 0
     for g in range(units.shape[0]):
@@ -171,13 +173,14 @@ def furthest(sums: NDArray, units: NDArray, out: NDArray) -> None:
 
 
 @compiled
-def row_of(place: int, segments: NDArray) -> int:
+def row_of(place: int, segments: Array) -> int:
     """Row of a place in the union of two runs of rows, (start, length, start, length)."""
-    return segments[0] + place if place < segments[1] else segments[2] + place - segments[1]
+    row: int = segments[0] + place if place < segments[1] else segments[2] + place - segments[1]
+    return row
 
 
 @compiled
-def _add_row(total: NDArray, row: NDArray, columns: NDArray, n_columns: int, sign: float) -> None:
+def _add_row(total: Array, row: Array, columns: Array, n_columns: int, sign: float) -> None:
     # Few columns left: only those; else all of them, which the compiler turns into vector instructions.
     if 4 * n_columns <= total.size:
         for a in range(n_columns):
@@ -189,19 +192,19 @@ def _add_row(total: NDArray, row: NDArray, columns: NDArray, n_columns: int, sig
 
 @compiled
 def count_hits(
-    values: NDArray,
-    segments: NDArray,
-    n_drawn: NDArray,
-    signs: NDArray,
-    key: NDArray,
+    values: Array,
+    segments: Array,
+    n_drawn: Array,
+    signs: Array,
+    key: Array,
     stream: np.uint64,
     last: int,
-    center: NDArray,
-    limit: NDArray,
+    center: Array,
+    limit: Array,
     stop_after: int,
-    columns: NDArray,
-    hits: NDArray,
-    counts: NDArray,
+    columns: Array,
+    hits: Array,
+    counts: Array,
     first: int,
 ) -> int:
     """Run permutations first to last - 1 of one group and count those that are as extreme as what was observed.
@@ -244,9 +247,7 @@ def count_hits(
 
 
 @compiled
-def draw_group(
-    segments: NDArray, n_drawn: NDArray, key: NDArray, stream: np.uint64, index: int, drawn: NDArray
-) -> None:
+def draw_group(segments: Array, n_drawn: Array, key: Array, stream: np.uint64, index: int, drawn: Array) -> None:
     """Mark the rows that ``count_hits`` draws in one permutation, as 1 + the stratum's row of ``segments``."""
     state = np.empty(4, dtype=np.uint64)
     seed(state, key, index, stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array
@@ -10,6 +11,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import chdtri
 
 from scprograms._core.moments import group_moments
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 TOLERANCE = 1e-13
 MAX_ITERATIONS = 200
@@ -21,33 +25,31 @@ LEAST_SHARE = 1e-12  # of the variance of the replicate means: stands for a vari
 class ReplicateMeans:
     """Replicates of one screen, R of them, and the moments of k columns within replicates (and strata)."""
 
-    groups: np.ndarray
+    groups: Array
     """Group of each replicate, R; groups are 0 ... G-1."""
-    counts: np.ndarray
+    counts: Array
     """Cells of each replicate, R."""
-    means: np.ndarray
+    means: Array
     """R x k, relative to some value of each column."""
-    shares: np.ndarray
+    shares: Array
     """Share of a replicate's cells in each stratum, R x S."""
-    information: np.ndarray
+    information: Array
     """Information on the strata within replicates, S x S, times the variance within."""
-    score: np.ndarray
+    score: Array
     """What the cells within replicates say of the strata, S x k."""
-    variance: np.ndarray
+    variance: Array
     """Variance of the cells within replicates (and strata), k."""
-    squares: np.ndarray
+    squares: Array
     """Sums of squared deviations within the replicates of a group in a stratum, S x G x k; divisors, S x G x 1."""
-    n_squares: np.ndarray
-    cubes: np.ndarray
+    n_squares: Array
+    cubes: Array
     """The same of cubed deviations in all strata together: G x k, and G x 1."""
-    n_cubes: np.ndarray
-    blocks: np.ndarray
+    n_cubes: Array
+    blocks: Array
     """Connected block of each group, G: groups that share no stratum, directly or through others, lie apart."""
 
 
-def replicate_means(
-    values: np.ndarray, groups: np.ndarray, replicates: np.ndarray, strata: np.ndarray | None
-) -> ReplicateMeans:
+def replicate_means(values: Array, groups: Array, replicates: Array, strata: Array | None) -> ReplicateMeans:
     """Reduce cells to replicates; all codes count from 0 and none is empty or -1."""
     n_replicates = int(replicates.max()) + 1
     strata = np.zeros_like(replicates) if strata is None else strata
@@ -91,7 +93,7 @@ def replicate_means(
     )
 
 
-def _sums_of_cubes(values: np.ndarray, groups: np.ndarray, cells: np.ndarray, means: np.ndarray) -> np.ndarray:
+def _sums_of_cubes(values: Array, groups: Array, cells: Array, means: Array) -> Array:
     total = np.zeros((int(groups.max()) + 1, values.shape[1]))
     for start in range(0, len(cells), ROWS_PER_BLOCK):
         rows = slice(start, start + ROWS_PER_BLOCK)
@@ -101,7 +103,7 @@ def _sums_of_cubes(values: np.ndarray, groups: np.ndarray, cells: np.ndarray, me
     return total
 
 
-def _blocks(groups: np.ndarray, strata: np.ndarray) -> np.ndarray:
+def _blocks(groups: Array, strata: Array) -> Array:
     n_groups, n_strata = int(groups.max()) + 1, int(strata.max()) + 1
     n = n_groups + n_strata
     graph = coo_array((np.ones(len(groups), dtype=np.int8), (groups, n_groups + strata)), shape=(n, n))
@@ -112,25 +114,25 @@ def _blocks(groups: np.ndarray, strata: np.ndarray) -> np.ndarray:
 class WeightedFit:
     """Weighted least squares at one ratio of the variances per column; variances are in units of that within."""
 
-    weights: np.ndarray
+    weights: Array
     """1 / (ratio + 1 / cells), R x k."""
-    group_weights: np.ndarray
+    group_weights: Array
     """Sums of the weights in each group, G x k."""
-    group_means: np.ndarray
+    group_means: Array
     """Weighted means in each group, strata taken out, G x k."""
-    group_shares: np.ndarray
+    group_shares: Array
     """Weighted mean of the shares of the strata, G x S x k; S = 0 where there is one stratum."""
-    strata_covariance: np.ndarray
+    strata_covariance: Array
     """Covariance of the effects of the strata, k x S x S."""
-    residuals: np.ndarray
+    residuals: Array
     """R x k."""
-    chi2: np.ndarray
+    chi2: Array
     """Weighted sum of squares between replicates within groups, k."""
-    df: np.ndarray
+    df: Array
     """What it is on average at the true ratio: replicates - groups, less what the strata take, k."""
 
 
-def weighted_fit(data: ReplicateMeans, ratio: np.ndarray) -> WeightedFit:
+def weighted_fit(data: ReplicateMeans, ratio: Array) -> WeightedFit:
     """Fit groups and strata, replicates weighted by 1 / (ratio + 1 / cells).
 
     A stratum's effect is estimated twice, within replicates (which no effect of a replicate touches, so these
@@ -146,7 +148,7 @@ def weighted_fit(data: ReplicateMeans, ratio: np.ndarray) -> WeightedFit:
     S = data.shares.shape[1]
     if S == 1:
         group_shares = np.zeros((n_groups, 0, k))
-        covariance: np.ndarray = np.zeros((k, 0, 0))
+        covariance: Array = np.zeros((k, 0, 0))
     else:
         group_shares = np.stack(
             [sum_by(w * data.shares[:, [s]], groups, n_groups) / group_weights for s in range(S)], axis=1
@@ -168,7 +170,7 @@ def weighted_fit(data: ReplicateMeans, ratio: np.ndarray) -> WeightedFit:
     return WeightedFit(w, group_weights, group_means, group_shares, covariance, residuals, chi2, df)
 
 
-def sum_by(values: np.ndarray, groups: np.ndarray, n_groups: int) -> np.ndarray:
+def sum_by(values: Array, groups: Array, n_groups: int) -> Array:
     """Sum rows within groups."""
     total = np.zeros((n_groups, values.shape[1]))
     np.add.at(total, groups, values)
@@ -179,13 +181,13 @@ def sum_by(values: np.ndarray, groups: np.ndarray, n_groups: int) -> np.ndarray:
 class Components:
     """The two variances of each column, k."""
 
-    ratio: np.ndarray
+    ratio: Array
     """Variance between replicates over that within."""
-    scale: np.ndarray
+    scale: Array
     """1, or less where replicates differ by less than their cells let expect."""
-    df: np.ndarray
+    df: Array
     """Degrees of freedom of the replicates."""
-    ratio_variance: np.ndarray
+    ratio_variance: Array
     """Sampling variance of the ratio."""
 
 
@@ -213,12 +215,12 @@ def variance_components(data: ReplicateMeans) -> Components:
     return Components(ratio, scale, fit.df, 2 * fit.df / _total_weight(data, fit) ** 2)
 
 
-def least_scale(df: np.ndarray) -> np.ndarray:
+def least_scale(df: Array) -> Array:
     """Return the 1 % quantile of chi2 / df: replicates alike beyond that are alike because usages are discrete."""
     return chdtri(df, 0.99) / df
 
 
-def _total_weight(data: ReplicateMeans, fit: WeightedFit) -> np.ndarray:
+def _total_weight(data: ReplicateMeans, fit: WeightedFit) -> Array:
     """Return the mean of minus the derivative of the sum of squares: weights times (1 - leverage), summed."""
     squares = sum_by(fit.weights**2, data.groups, len(fit.group_weights))
-    return fit.weights.sum(axis=0) - (squares / fit.group_weights).sum(axis=0)
+    return np.asarray(fit.weights.sum(axis=0) - (squares / fit.group_weights).sum(axis=0))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from scprograms._core.moments import compiled
@@ -14,11 +13,16 @@ from scprograms._core.resampling import SLACK, p_values, sequential_hits
 from . import _permutation_kernels as kernels
 from ._replicate_model import ReplicateMeans, WeightedFit, sum_by, variance_components, weighted_fit
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array
+
 STOP_AFTER = 100
 LEAST_VARIANCE = 1e-10  # of a group's mean under permutation, relative to its weight: less is rounding
 
 
-def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: NDArray, n_threads: int) -> NDArray:
+def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: Array, n_threads: int) -> Array:
     """Return the p-value of the largest standardised deviation of a group, k.
 
     The deviations of the replicate means from the mean of all are divided by what their standard deviations are up to
@@ -52,13 +56,13 @@ def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: NDArray, n
     bounds = np.concatenate([[0], np.cumsum(np.bincount(data.groups)[groups])])
     scores, roots, units = np.sort(scores, axis=0), roots[order], units[groups]
 
-    def reached(active: NDArray) -> Callable[[int, int], NDArray]:
-        columns = [np.ascontiguousarray(x[:, active]) for x in (scores, roots, units)]
+    def reached(active: Array) -> Callable[[int, int], Array]:
+        score, root, unit = (np.ascontiguousarray(x[:, active]) for x in (scores, roots, units))
 
-        def hits(first: int, last: int) -> NDArray:
+        def hits(first: int, last: int) -> Array:
             out = np.empty((last - first, len(active)))
-            _furthest(*columns, bounds, key, first, out)
-            return out >= limit[active]
+            _furthest(score, root, unit, bounds, key, first, out)
+            return np.asarray(out >= limit[active])
 
         return hits
 
@@ -66,7 +70,7 @@ def furthest_group(data: ReplicateMeans, *, n_permutations: int, key: NDArray, n
     return p_values(hits, counts, STOP_AFTER)
 
 
-def _expected_ratio(data: ReplicateMeans) -> NDArray:
+def _expected_ratio(data: ReplicateMeans) -> Array:
     """Return the mean of the ratio of the variances given its estimate, all ratios from 0 on being as likely before.
 
     It is never 0, and well above the estimate only where that is smaller than its standard error: replicates of many
@@ -75,10 +79,10 @@ def _expected_ratio(data: ReplicateMeans) -> NDArray:
     parts = variance_components(data)
     error = np.sqrt(parts.ratio_variance)
     z = np.where(parts.ratio > 0, parts.ratio / error, (parts.scale - 1) * np.sqrt(parts.df / 2))
-    return error * (z + np.exp(-(z**2) / 2 - log_ndtr(z)) / np.sqrt(2 * np.pi))
+    return np.asarray(error * (z + np.exp(-(z**2) / 2 - log_ndtr(z)) / np.sqrt(2 * np.pi)))
 
 
-def _shrinkage(fit: WeightedFit) -> NDArray | float:
+def _shrinkage(fit: WeightedFit) -> Array | float:
     """Return what the standard deviations of the groups' means are without strata, relative to those with them."""
     if not fit.group_shares.shape[1]:
         return 1.0
@@ -86,10 +90,10 @@ def _shrinkage(fit: WeightedFit) -> NDArray | float:
     shares = fit.group_shares - np.einsum("gk,gsk->sk", W, fit.group_shares) / W.sum(axis=0)
     more = np.einsum("gsk,kst,gtk->gk", shares, fit.strata_covariance, shares, optimize=True)
     variance = 1 / W - 1 / W.sum(axis=0)
-    return np.sqrt(variance / (variance + more))
+    return np.asarray(np.sqrt(variance / (variance + more)))
 
 
-def _canonical_order(data: ReplicateMeans) -> tuple[NDArray, NDArray]:
+def _canonical_order(data: ReplicateMeans) -> tuple[Array, Array]:
     """Return replicates by group and number of cells, and the groups by the numbers of cells of their replicates."""
     order = np.lexsort((data.counts, data.groups))
     parts = np.split(order, np.cumsum(np.bincount(data.groups))[:-1])
@@ -98,9 +102,7 @@ def _canonical_order(data: ReplicateMeans) -> tuple[NDArray, NDArray]:
 
 
 @compiled
-def _furthest(
-    scores: NDArray, roots: NDArray, units: NDArray, bounds: NDArray, key: NDArray, first: int, out: NDArray
-) -> None:
+def _furthest(scores: Array, roots: Array, units: Array, bounds: Array, key: Array, first: int, out: Array) -> None:
     """Fill row b of ``out`` with the largest standardised sum of a group under permutation first + b."""
     n, k = scores.shape
     state, whole = np.empty(4, dtype=np.uint64), np.array([0, n])

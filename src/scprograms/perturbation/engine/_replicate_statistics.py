@@ -11,17 +11,19 @@ from ._replicate_model import ReplicateMeans, WeightedFit, least_scale, sum_by, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from scprograms._core.matrix import Array
+
 PRIOR_CELLS = 100  # what the variance within all groups counts beside that within the two groups compared
 
 
-def omnibus(data: ReplicateMeans, fit: WeightedFit) -> tuple[np.ndarray, ...]:
+def omnibus(data: ReplicateMeans, fit: WeightedFit) -> tuple[Array, ...]:
     """Return F, both degrees of freedom, and the share of the variance between replicates, k each."""
     groups, n_groups, w, W = data.groups, len(fit.group_weights), fit.weights, fit.group_weights
     total = W.sum(axis=0)
     means = fit.group_means - np.sum(W * fit.group_means, axis=0) / total
     between = np.sum(W * means**2, axis=0)
 
-    def moments(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def moments(v: Array) -> tuple[Array, Array]:
         """Return the means of both sums of squares if the variances of the replicate means are v."""
         V = sum_by(w**2 * v, groups, n_groups)
         return (V / W).sum(axis=0) - V.sum(axis=0) / total, (w * v).sum(axis=0) - (V / W).sum(axis=0)
@@ -51,7 +53,7 @@ def omnibus(data: ReplicateMeans, fit: WeightedFit) -> tuple[np.ndarray, ...]:
     return F, df_between, df_within, share
 
 
-def contrasts(data: ReplicateMeans, control: int | None) -> tuple[np.ndarray, ...]:
+def contrasts(data: ReplicateMeans, control: int | None) -> tuple[Array, ...]:
     """Return differences from the control, their standard errors, degrees of freedom and skewness, and the share.
 
     G x k each, the share of the variance between replicates k; ``control`` is a position, or None for all others.
@@ -65,7 +67,7 @@ def contrasts(data: ReplicateMeans, control: int | None) -> tuple[np.ndarray, ..
     cubes = sum_by(w**3 / data.counts[:, None] ** 2, groups, n_groups)
     weighted_shares = sums[:, None] * fit.group_shares
 
-    def of_reference(x: np.ndarray) -> np.ndarray:
+    def of_reference(x: Array) -> Array:
         return x.sum(axis=0) - x if control is None else x[[control]]
 
     reference = of_reference(sums)
@@ -95,5 +97,5 @@ def contrasts(data: ReplicateMeans, control: int | None) -> tuple[np.ndarray, ..
     return difference, np.sqrt(total * parts.scale), df, skewness, parts.ratio / (1 + parts.ratio)
 
 
-def _of_both(x: np.ndarray, of_reference: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _of_both(x: Array, of_reference: Callable[[Array], Array]) -> Array:
     return x + of_reference(x)

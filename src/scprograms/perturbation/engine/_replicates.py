@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.stats import rankdata
@@ -18,6 +18,9 @@ from ._replicate_model import ReplicateMeans, replicate_means, weighted_fit
 from ._replicate_permutation import furthest_group
 from ._replicate_statistics import contrasts, omnibus
 from ._skewed_tail import skewed_t_tail
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 SCALES = ("rank", "raw")
 LEAST_DF = 0.5
@@ -34,25 +37,25 @@ Scale = Literal["rank", "raw"]
 class ReplicateAnova:
     """Result of an analysis of variance of replicates: one value per column, and the numbers that all share."""
 
-    F: np.ndarray
+    F: Array
     """Of the weighted means of replicates, k."""
-    p: np.ndarray
+    p: Array
     """The smaller one of the two below, each divided by its share (or p of F)."""
-    log10_p: np.ndarray
+    log10_p: Array
     """log10 of p."""
-    p_all: np.ndarray
+    p_all: Array
     """Of F, so of all groups together."""
-    p_furthest: np.ndarray
+    p_furthest: Array
     """Of the group furthest from the others, by permuting replicates; NaN with two groups, or ``statistic="F"``."""
-    df_between: np.ndarray
+    df_between: Array
     """Degrees of freedom that the weighted sums of squares are worth, k; whole numbers if all replicates are alike."""
-    df_within: np.ndarray
+    df_within: Array
     """Those between replicates within groups, k (Satterthwaite)."""
-    eta_squared: np.ndarray
+    eta_squared: Array
     """Share of the variance of the cells between groups, in the sample."""
-    omega_squared: np.ndarray
+    omega_squared: Array
     """The same share, corrected for what cells drawn by chance would give."""
-    replicate_share: np.ndarray
+    replicate_share: Array
     """Share of the variance within groups that lies between replicates, on the scale of the test."""
     n_groups: int
     """Groups with replicates."""
@@ -66,31 +69,31 @@ class ReplicateAnova:
 class ReplicateContrasts:
     """Each group against the control (or the rest): G x k, rows in the order of the codes."""
 
-    difference: np.ndarray
+    difference: Array
     """Weighted mean of the group's replicates less that of the control's, on the scale of the values."""
-    standard_error: np.ndarray
+    standard_error: Array
     """Of the difference."""
-    t: np.ndarray
+    t: Array
     """On the scale of the test, that of the ranks unless raw values were asked for."""
-    df: np.ndarray
+    df: Array
     """Degrees of freedom of t (Satterthwaite)."""
-    p: np.ndarray
+    p: Array
     """Two-sided."""
-    log10_p: np.ndarray
+    log10_p: Array
     """log10 of p; keeps its digits where p underflows to 0."""
-    replicate_share: np.ndarray
+    replicate_share: Array
     """Share of the variance within groups that lies between replicates, on the scale of the test, k."""
-    n_replicates: np.ndarray
+    n_replicates: Array
     """Replicates of each group, G."""
 
 
 def replicate_anova(
-    values: np.ndarray,
-    codes: np.ndarray,
-    replicates: np.ndarray,
+    values: Array,
+    codes: Array,
+    replicates: Array,
     *,
-    strata: np.ndarray | None = None,
-    covariates: np.ndarray | None = None,
+    strata: Array | None = None,
+    covariates: Array | None = None,
     scale: Scale = "rank",
     statistic: Statistic = "combined",
     n_permutations: int = 9_999,
@@ -208,13 +211,13 @@ def replicate_anova(
 
 
 def replicate_contrasts(
-    values: np.ndarray,
-    codes: np.ndarray,
-    replicates: np.ndarray,
+    values: Array,
+    codes: Array,
+    replicates: Array,
     *,
     control: int | None,
-    strata: np.ndarray | None = None,
-    covariates: np.ndarray | None = None,
+    strata: Array | None = None,
+    covariates: Array | None = None,
     scale: Scale = "rank",
 ) -> ReplicateContrasts:
     """Test each group against the control, or against all other groups, with replicates as the unit.
@@ -301,7 +304,7 @@ def replicate_contrasts(
         difference, error = contrasts(cells.means("raw"), position)[:2]
     untested = apart if position is None else apart | (np.arange(len(apart)) == position)
 
-    def by_code(x: np.ndarray) -> np.ndarray:
+    def by_code(x: Array) -> Array:
         out = np.full((int(cells.labels[-1]) + 1, x.shape[1]), np.nan)
         out[cells.labels] = np.where(untested[:, None], np.nan, x)
         return out
@@ -324,12 +327,12 @@ def replicate_contrasts(
 class Cells:
     """The cells kept, with groups, replicates and strata counted from 0."""
 
-    values: np.ndarray
-    codes: np.ndarray
-    labels: np.ndarray
-    replicates: np.ndarray
-    strata: np.ndarray | None
-    covariates: np.ndarray | None
+    values: Array
+    codes: Array
+    labels: Array
+    replicates: Array
+    strata: Array | None
+    covariates: Array | None
 
     def means(self, scale: str) -> ReplicateMeans:
         """Reduce the cells, or their average ranks, to replicates."""
@@ -347,22 +350,22 @@ class Cells:
             raise ValueError(msg)
         return data
 
-    def _without(self, C: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def _without(self, C: Array, values: Array) -> Array:
         strata = 0 if self.strata is None else self.strata
         cells = np.unique(self.replicates * (np.max(strata) + 1) + strata, return_inverse=True)[1]
         within = C - group_moments(C, cells).means[cells]
         # Relative to the first row, so that a constant column stays constant.
         slopes = np.linalg.pinv(within.T @ within, hermitian=True) @ (within.T @ (values - values[0]))
-        return values - (C - C.mean(axis=0)) @ slopes
+        return np.asarray(values - (C - C.mean(axis=0)) @ slopes)
 
 
 def checked_cells(
-    values: np.ndarray,
-    codes: np.ndarray,
-    replicates: np.ndarray,
+    values: Array,
+    codes: Array,
+    replicates: Array,
     *,
-    strata: np.ndarray | None,
-    covariates: np.ndarray | None,
+    strata: Array | None,
+    covariates: Array | None,
     scale: str,
 ) -> Cells:
     """Leave out the cells without a code, and say what is wrong with the others."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.special import gammainc, gammaincc, gammaln, ndtri_exp
 
 from scprograms._core.f_distribution import SMALLEST_P, f_tail
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 SYMMETRIC = 1e-6  # a skewness below this changes no digit that matters
 LARGE = 1e5
@@ -13,7 +18,7 @@ FAR = 8.0
 MAX_TERMS = 10_000
 
 
-def skewed_t_tail(t: np.ndarray, df: np.ndarray, skewness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def skewed_t_tail(t: Array, df: Array, skewness: Array) -> tuple[Array, Array]:
     """Return p and log10(p) of ``|t|`` or more, in either direction, where the numerator of t has the given skewness.
 
     The t statistic is taken to the normal deviate of the same tail probability, and this is referred to a Pearson
@@ -49,7 +54,7 @@ def skewed_t_tail(t: np.ndarray, df: np.ndarray, skewness: np.ndarray) -> tuple[
     return p, log10_p
 
 
-def _log_tails(a: np.ndarray, step: np.ndarray) -> np.ndarray:
+def _log_tails(a: Array, step: Array) -> Array:
     """Return the logarithm of P(a, a - step) + Q(a, a + step), many standard deviations out."""
     upper = _log_density(a, step) + np.log(_upper_fraction(a, step))
     # The lower tail counts beside the upper one only where the shape is large; there a few terms in 1/z are enough.
@@ -59,14 +64,14 @@ def _log_tails(a: np.ndarray, step: np.ndarray) -> np.ndarray:
     return np.where(a > LARGE, np.logaddexp(upper, np.where(step < a, lower, -np.inf)), upper)
 
 
-def _log_density(a: np.ndarray, excess: np.ndarray) -> np.ndarray:
+def _log_density(a: Array, excess: Array) -> Array:
     """Return the logarithm of x^a exp(-x) / Gamma(a) at x = a + excess (Stirling for large a)."""
     stirling = 0.5 * np.log(a / (2 * np.pi)) - 1 / (12 * a)
     with np.errstate(divide="ignore", invalid="ignore"):
         return a * np.log1p(excess / a) - excess + np.where(a > LARGE, stirling, a * np.log(a) - a - gammaln(a))
 
 
-def _upper_fraction(a: np.ndarray, excess: np.ndarray) -> np.ndarray:
+def _upper_fraction(a: Array, excess: Array) -> Array:
     """Evaluate 1/(x+1-a - 1(1-a)/(x+3-a - 2(2-a)/(x+5-a - ...))) of DLMF 8.9.2 by Lentz's method."""
     b = excess + 1
     c, d = np.full_like(b, 1e300), 1 / b

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import chdtri, ndtri, ndtri_exp
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from scprograms._core.matrix import Array
 
 
 MEDIAN_CHI2 = float(chdtri(1, 0.5))
@@ -29,7 +29,7 @@ LEAST_COLUMNS = 3
 SD_LOG_MEDIAN = float(np.sqrt(np.pi / (2 * MEDIAN_CHI2)) * np.exp(MEDIAN_CHI2 / 2))
 
 
-def inflation(log10_p: np.ndarray) -> float:
+def inflation(log10_p: Array) -> float:
     """Return lambda: the median of the chi-square values (one degree of freedom) of p-values, over its expectation.
 
     Parameters
@@ -47,16 +47,16 @@ def inflation(log10_p: np.ndarray) -> float:
     return _lambda(_chi2(log10_p))
 
 
-def _chi2(log10_p: np.ndarray) -> np.ndarray:
+def _chi2(log10_p: Array) -> Array:
     return np.asarray(ndtri_exp(np.minimum(log10_p * np.log(10), 0.0) - np.log(2)) ** 2)
 
 
-def _lambda(chi2: np.ndarray) -> float:
+def _lambda(chi2: Array) -> float:
     known = chi2[~np.isnan(chi2)]
     return float(np.median(known) / MEDIAN_CHI2) if len(known) else float("nan")
 
 
-def effective_columns(units: np.ndarray) -> float:
+def effective_columns(units: Array) -> float:
     """Return how many uncorrelated columns k correlated ones are worth: ``k / (1 + (k - 1) mean r^2)``.
 
     A squared correlation of two tests' statistics is that of their chi-square values, so this is the number by which
@@ -74,12 +74,10 @@ def effective_columns(units: np.ndarray) -> float:
     r2 = np.corrcoef(units, rowvar=False)[np.triu_indices(k, 1)] ** 2
     by_chance = 1 / (n - 1)
     mean = max(0.0, (float(r2.mean()) - by_chance) / (1 - by_chance))
-    return k / (1 + (k - 1) * mean)
+    return float(k / (1 + (k - 1) * mean))
 
 
-def inflation_interval(
-    log10_p: np.ndarray, n_effective: float, *, n_independent: float, seed: int
-) -> tuple[float, float]:
+def inflation_interval(log10_p: Array, n_effective: float, *, n_independent: float, seed: int) -> tuple[float, float]:
     """Return an interval (95 %) of lambda: a bootstrap over columns, or the spread of a median where that is wider.
 
     The tests of a column share their guides, and are drawn together. Guides cannot be drawn with replacement instead:
@@ -116,7 +114,7 @@ def inflation_interval(
     return float(low), float(high)
 
 
-def quantiles(log10_p: NDArray, *, n_independent: int | None = None) -> pd.DataFrame:
+def quantiles(log10_p: Array, *, n_independent: int | None = None) -> pd.DataFrame:
     """Return sorted -log10 p, what a uniform distribution lets expect of each, and its pointwise 95 % band.
 
     The i-th of n uniform values has a beta distribution. Fewer independent tests spread the same quantile as their

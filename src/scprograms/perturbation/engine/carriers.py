@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from ._replicates import replicate_contrasts
 from .comparison import Comparison, Effects, Options, compare, without_covariates, without_genes
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
+    from scipy import sparse
+
+    from scprograms._core.matrix import Array
     from scprograms.programs.engine.leave_out import UsagesWithout
 
 
@@ -23,16 +24,16 @@ GUIDE_BINS = 50
 
 
 def compare_carriers(
-    values: NDArray,
+    values: Array,
     guides: Guides,
     options: Options,
     *,
-    kept: NDArray,
-    strata: NDArray | None = None,
-    covariates: NDArray | None = None,
+    kept: Array,
+    strata: Array | None = None,
+    covariates: Array | None = None,
     replicates: bool = False,
     solver: UsagesWithout | None = None,
-    genes: Mapping[int, NDArray] | None = None,
+    genes: Mapping[int, Array] | None = None,
 ) -> Effects:
     """Compare carriers of any guide of a target with the other cells, within strata of the number of guides carried.
 
@@ -48,8 +49,8 @@ def compare_carriers(
     if replicates:
         options = replace(options, n_permutations=1)  # of which nothing is kept
     found: list[Effects] = []
-    stacked: list[NDArray] = []
-    rows: list[NDArray] = []
+    stacked: list[Array] = []
+    rows: list[Array] = []
     for t in range(len(guides.targets)):
         carrier = carries[:, t] > 0
         comparison = Comparison(
@@ -73,7 +74,7 @@ def compare_carriers(
     return _test_guides(effects, guides, stacked, rows, strata) if replicates else effects
 
 
-def carriers_of_targets(guides: Guides) -> NDArray:
+def carriers_of_targets(guides: Guides) -> Array:
     """Return how many guides of each target each cell carries, n_obs x targets."""
     member = np.zeros((len(guides.names), len(guides.targets)), dtype=np.int32)
     aimed = guides.codes >= 0
@@ -81,7 +82,7 @@ def carriers_of_targets(guides: Guides) -> NDArray:
     return np.asarray(guides.carried.astype(np.int32) @ member)
 
 
-def strata_of_guide_counts(n_guides: NDArray, strata: NDArray | None, kept: NDArray) -> NDArray:
+def strata_of_guide_counts(n_guides: Array, strata: Array | None, kept: Array) -> Array:
     """Split strata by the number of guides: single numbers where few occur, else bins of like size."""
     levels = np.unique(n_guides[kept])
     if len(levels) <= GUIDE_BINS:
@@ -94,9 +95,7 @@ def strata_of_guide_counts(n_guides: NDArray, strata: NDArray | None, kept: NDAr
     return strata * (int(bins.max(initial=0)) + 1) + bins
 
 
-def _test_guides(
-    effects: Effects, guides: Guides, stacked: list[NDArray], rows: list[NDArray], strata: NDArray
-) -> Effects:
+def _test_guides(effects: Effects, guides: Guides, stacked: list[Array], rows: list[Array], strata: Array) -> Effects:
     # A cell with guides of several targets stands under each; with several of one target, under the first.
     codes = np.concatenate([np.full(len(cells), t) for t, cells in enumerate(rows)])
     carried = guides.carried.tocsr()
@@ -123,6 +122,6 @@ class Guides:
     carried: sparse.csc_array
     """Cells x guides, boolean."""
     names: list[str]
-    codes: np.ndarray
+    codes: Array
     """Target of each guide as an index into ``targets``; -1 for a guide without one."""
     targets: list[str]

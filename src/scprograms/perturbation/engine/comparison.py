@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,9 @@ from ._permutation_contrasts import permutation_contrasts
 from ._replicates import replicate_contrasts
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Mapping
 
+    from scprograms._core.matrix import Array
     from scprograms.programs.engine.leave_out import UsagesWithout
 
 STOP_AFTER = 20
@@ -32,16 +32,16 @@ PERMUTATIONS = 9_999, 99_999
 class Comparison:
     """Which cells are compared with which."""
 
-    codes: NDArray
+    codes: Array
     """Perturbation of each cell; -1 leaves a cell out."""
     n_groups: int
     """Perturbations, whether any cells are left of them or not."""
     control: int | None
     """Code of the control, or None for all other cells."""
-    strata: NDArray | None = None
-    replicates: NDArray | None = None
+    strata: Array | None = None
+    replicates: Array | None = None
     """Replicate of each cell; with it, replicates are the unit of the test."""
-    covariates: NDArray | None = None
+    covariates: Array | None = None
     n_tests: int = 1
     """Perturbations in the table that the comparison is part of."""
 
@@ -72,15 +72,15 @@ class Options:
 class Effects:
     """Sizes and tests of G perturbations x k programs, and the numbers of what was compared, G."""
 
-    effect: NDArray
-    difference: NDArray
-    auc: NDArray
-    log2_fold_change: NDArray
-    p: NDArray
-    log10_p: NDArray
-    n_cells: NDArray
-    n_replicates: NDArray
-    n_control: NDArray
+    effect: Array
+    difference: Array
+    auc: Array
+    log2_fold_change: Array
+    p: Array
+    log10_p: Array
+    n_cells: Array
+    n_replicates: Array
+    n_control: Array
 
     def take(self, rows: Mapping[int, Effects]) -> Effects:
         """Replace rows by those of other comparisons."""
@@ -102,7 +102,7 @@ class Effects:
         table = pd.DataFrame(
             {"perturbation": np.repeat([names[g] for g in rows], k), "program": np.tile(programs, len(rows))} | columns
         )
-        table.insert(table.columns.get_loc("log10_p") + 1, "q", q)
+        table.insert(list(table.columns).index("log10_p") + 1, "q", q)
         return table
 
 
@@ -113,7 +113,7 @@ def n_permutations_of(options: Options, n_tests: int) -> int:
     return int(np.clip(PERMUTATIONS_PER_TEST * n_tests, *PERMUTATIONS))
 
 
-def compare(values: NDArray, comparison: Comparison, options: Options) -> Effects:
+def compare(values: Array, comparison: Comparison, options: Options) -> Effects:
     """Compare every perturbation with its control: sizes on the cells, p on replicates or by permutation."""
     codes, control, strata = comparison.codes, comparison.control, comparison.strata
     if len(np.unique(codes[codes >= 0])) < 2:
@@ -178,7 +178,7 @@ def _nothing(comparison: Comparison, k: int) -> Effects:
     )
 
 
-def without_covariates(values: NDArray, comparison: Comparison) -> NDArray:
+def without_covariates(values: Array, comparison: Comparison) -> Array:
     """Take the linear effect of covariates off the usages.
 
     Its slope is that within perturbations and strata, so that what a perturbation does is not put down to a covariate.
@@ -189,7 +189,7 @@ def without_covariates(values: NDArray, comparison: Comparison) -> NDArray:
     _, cell = np.unique(codes[rows] * (int(strata.max(initial=0)) + 1) + strata[rows], return_inverse=True)
     counts = np.bincount(cell)[:, None]
 
-    def centred(x: NDArray) -> NDArray:
+    def centred(x: Array) -> Array:
         sums = np.zeros((len(counts), x.shape[1]))
         np.add.at(sums, cell, x)
         return x - (sums / counts)[cell]
@@ -200,11 +200,11 @@ def without_covariates(values: NDArray, comparison: Comparison) -> NDArray:
     C[~rows] = 0
     values = np.asarray(values, dtype=np.float64)
     slopes = np.linalg.lstsq(centred(C[rows]), centred(values[rows]), rcond=1e-10)[0]
-    return values - C @ slopes
+    return np.asarray(values - C @ slopes)
 
 
 def compare_without_targets(
-    values: NDArray, comparison: Comparison, options: Options, *, solver: UsagesWithout, genes: Mapping[int, NDArray]
+    values: Array, comparison: Comparison, options: Options, *, solver: UsagesWithout, genes: Mapping[int, Array]
 ) -> Effects:
     """Compare each perturbation with its control on usages that do not see the genes that it targets itself.
 
@@ -221,8 +221,8 @@ def compare_without_targets(
 
 
 def without_genes(
-    values: NDArray, comparison: Comparison, solver: UsagesWithout, features: NDArray, *, n_jobs: int | None
-) -> NDArray:
+    values: Array, comparison: Comparison, solver: UsagesWithout, features: Array, *, n_jobs: int | None
+) -> Array:
     """Return usages that do not see some genes in the cells that are compared; in the others they are as they were."""
     cells = np.flatnonzero(comparison.codes >= 0)
     changed = values.astype(np.float64)

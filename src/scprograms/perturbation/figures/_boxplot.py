@@ -101,10 +101,10 @@ def program_boxplot(
     layout = panel_layout(names, usages.shape[1], first=control is not None)
     fig, panels = new_panels(layout, usages.shape[1])
     codes = groups.cat.codes.to_numpy()
-    for ax, program in zip(panels, usages, strict=True):
+    for ax, program in zip(panels, usages.columns, strict=True):
         boxes = summaries(usages[program].to_numpy(), codes, names, colors, order=order, first=control is not None)
         draw_boxes(ax, boxes, layout, reference=control is not None)
-        q = "" if tested is None else f"  ({figure.format_q(tested.loc[program, 'q'])})"
+        q = "" if tested is None else f"  ({figure.format_q(tested['q'].loc[program])})"
         figure.set_title(ax, f"{program}{q}", pad=4 + 72 * (layout.above - TITLE))
     for ax in panels[:: layout.n_columns]:
         ax.set_ylabel("usage", fontsize=figure.LABEL_SIZE)

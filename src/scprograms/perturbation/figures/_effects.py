@@ -51,13 +51,13 @@ def chosen_effects(
         names = _strongest(table)[:n_perturbations]
         table = table[table["perturbation"].isin(names)]
     found = set(table["program"])
-    wanted = programs if programs is not None else list(programs_tables.usages(adata, key=key))
+    wanted = programs if programs is not None else list(programs_tables.usages(adata, key=key).columns)
     return table, names, [name for name in dict.fromkeys(wanted) if name in found], len(available)
 
 
 def _strongest(table: pd.DataFrame) -> list[str]:
-    best = table.assign(size=-table["effect"].abs()).groupby("perturbation", sort=False, observed=True)
-    best = best.agg(log10_p=("log10_p", "min"), size=("size", "min"))
+    groups = table.assign(size=-table["effect"].abs()).groupby("perturbation", sort=False, observed=True)
+    best = groups.agg(log10_p=("log10_p", "min"), size=("size", "min"))
     return [str(name) for name in best.sort_values(["log10_p", "size"], kind="stable").index]
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
-
 from scprograms._anndata import slot_names
 from scprograms._anndata.slots import read_fit, read_table
 from scprograms._core.validate import check_choice
 from scprograms.perturbation.engine.calibration import quantiles
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 DESIGN = ("control", "strata", "covariates")
 

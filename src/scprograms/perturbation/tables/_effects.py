@@ -74,8 +74,8 @@ def effects(
         tested = set(table["perturbation"])
         unknown = [name for name in wanted if name not in tested]
         if unknown or not wanted:
-            found = f"{listing(unknown)} not tested" if unknown else "no name given"
-            msg = f"perturbation: {found}. Choose from {listing(table['perturbation'].unique())}."
+            why = f"{listing(unknown)} not tested" if unknown else "no name given"
+            msg = f"perturbation: {why}. Choose from {listing(table['perturbation'].unique())}."
             raise ValueError(msg)
         keep &= table["perturbation"].isin(wanted)
     found = table[keep].reset_index(drop=True)

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
-from scprograms._core.operators.prepare import prepare
-from scprograms._core.operators.protocol import is_dask
+from scprograms._core.operators.prepare import Readable, Source, prepare
+from scprograms._core.operators.protocol import DaskArray, is_dask
 from scprograms._core.threads import threads
 
 from ._solvers import Loadings, solve_usages
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray, Matrix
 
 RESIDUAL_ROWS = 1024
 TIE = 1e-3
 NO_SIGNAL = "X has no signal: all of its values are zero."
 
 
-def column_variances(W: NDArray) -> NDArray:
+def column_variances(W: FloatArray) -> FloatArray:
     """Return the variance of each column in float64, without a copy of W in that precision."""
-    squares = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
-    return np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0)
+    squares: FloatArray = np.einsum("ij,ij->j", W, W, dtype=np.float64) / len(W)
+    return np.asarray(np.maximum(squares - W.mean(axis=0, dtype=np.float64) ** 2, 0))
 
 
-def order_of_programs(variance: NDArray, H: NDArray) -> NDArray:
+def order_of_programs(variance: FloatArray, H: FloatArray) -> Array:
     """Return the order of programs by falling variance, and of those that tie in it by where along the genes H lies.
 
     Sorted variances that differ by less than a thousandth are a tie, and so are all that hang together by such steps.
@@ -57,18 +58,18 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """The solver for dask arrays."""
 
     n_jobs: int | None
-    components_: NDArray
-    baseline_: NDArray
-    center_: NDArray
-    scale_: NDArray
+    components_: FloatArray
+    baseline_: FloatArray
+    center_: FloatArray
+    scale_: FloatArray
     l1_penalty_: float
 
-    def fit(self, X: Matrix, y: None = None, **fit_params: Any) -> Self:
+    def fit(self, X: Source, y: None = None, **fit_params: Any) -> Self:
         """Fit the model; arguments as in ``fit_transform``."""
         self.fit_transform(X, y, **fit_params)
         return self
 
-    def transform(self, X: Matrix) -> NDArray:
+    def transform(self, X: Source) -> FloatArray:
         """Return the usages of the fitted programs in new rows: penalised non-negative least squares, converged."""
         check_is_fitted(self)
         X = self._validated(X, reset=False)
@@ -77,30 +78,30 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             loadings = Loadings(self.components_.astype(np.float64), self.baseline_, 0.0)
             return solve_usages(op, loadings, penalty=self.l1_penalty_)
 
-    def inverse_transform(self, X: NDArray) -> NDArray:
+    def inverse_transform(self, X: Array) -> FloatArray:
         """Return ``center + scale * (baseline + W H)`` for usages W; a dense array of n_obs x n_features."""
         check_is_fitted(self)
         modelled = X @ self.components_ + self.baseline_.astype(self.components_.dtype)
         return modelled * self.scale_.astype(modelled.dtype) + self.center_.astype(modelled.dtype)
 
-    def residual(self, X: Matrix, W: NDArray) -> float:
+    def residual(self, X: Matrix | DaskArray, W: FloatArray) -> float:
         """Return the L1 residual in percent, ``100 sum|X - model| / sum|X|``, a block of rows at a time."""
         check_is_fitted(self)
         missed, total = 0.0, 0.0
         for start in range(0, X.shape[0], RESIDUAL_ROWS):
-            rows = X[start : start + RESIDUAL_ROWS]
-            rows = rows.compute() if is_dask(rows) else rows
+            part = X[start : start + RESIDUAL_ROWS]
+            rows: Matrix = part.compute() if is_dask(part) else part
             rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
             missed += float(np.abs(rows - self.inverse_transform(W[start : start + RESIDUAL_ROWS])).sum(dtype=float))
             total += float(np.abs(rows).sum(dtype=float))
         return 100 * missed / total
 
-    def _validated(self, X: Matrix, *, reset: bool, **expected: Any) -> Matrix:
+    def _validated(self, X: Source, *, reset: bool, **expected: Any) -> Readable:
         """Return what can be factorized; ``expected`` is what a dask array's first reading should find as well."""
         X = self._wrapped(X)
         if isinstance(X, DaskOperator):
             return self._validated_chunks(X, reset=reset, **expected)
-        X = validate_data(
+        checked: Matrix = validate_data(
             self,
             X,
             reset=reset,
@@ -108,12 +109,12 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             dtype=[np.float64, np.float32],
             accept_large_sparse=True,
         )
-        if reset and not (X.data if sparse.issparse(X) else X).any():
+        if reset and not (checked.data if sparse.issparse(checked) else checked).any():
             msg = NO_SIGNAL
             raise ValueError(msg)
-        return X
+        return checked
 
-    def _wrapped(self, X: Matrix) -> Matrix:
+    def _wrapped(self, X: Source) -> Readable:
         """Wrap a dask array, which the solvers that need nothing but products can read a chunk at a time."""
         if not is_dask(X) and not isinstance(X, DaskOperator):
             return X
@@ -145,7 +146,7 @@ class ProgramEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @property
     def _n_features_out(self) -> int:
-        return self.components_.shape[0]
+        return int(self.components_.shape[0])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -7,26 +7,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from sklearn.exceptions import ConvergenceWarning
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import in_memory
-from scprograms._core.operators.prepare import check_non_negative, expect, log_readings, wants_intercept
+from scprograms._core.operators.prepare import Source, check_non_negative, expect, log_readings, wants_intercept
 from scprograms._core.operators.protocol import is_dask
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import threads
 
-from ._base import ProgramEstimator
 from ._consensus_fits import CONSENSUS_METHODS, refit, unit_loadings_of, unit_rows_of
 from ._factorize import sketch_rank
+
+if TYPE_CHECKING:
+    from ._base import ProgramEstimator
 
 GROUPINGS = ("align", "kmeans")
 MAX_ALIGNMENTS = 10
@@ -36,7 +37,7 @@ INITS = ("auto", "varimax", "nmf")
 N_PILOTS = 3
 PILOT_COSINE = 0.8
 
-Remember = Callable[[str, Callable[[], NDArray]], NDArray]
+Remember = Callable[[str, Callable[[], Array]], Array]
 
 
 @dataclass(frozen=True)
@@ -45,25 +46,25 @@ class Consensus:
 
     model: ProgramEstimator
     """Fitted to all cells for the loadings of the consensus, with programs ordered by the variance they explain."""
-    usages: NDArray
+    usages: FloatArray
     """W, n_obs x k."""
-    runs: NDArray
+    runs: FloatArray
     """Unit loadings of every run, n_runs x k x n_features."""
-    matches: NDArray
+    matches: Array
     """Which program of a run each consensus program is matched to, n_runs x k."""
-    cosines: NDArray
+    cosines: FloatArray
     """Cosine between the two, n_runs x k."""
     init: str
     """Start of the runs, ``"varimax"`` or ``"nmf"``."""
 
     @property
-    def stability(self) -> NDArray:
+    def stability(self) -> FloatArray:
         """Mean cosine of each program with what it is matched to in the runs."""
-        return self.cosines.mean(axis=0)
+        return np.asarray(self.cosines.mean(axis=0))
 
 
 def consensus_programs(
-    X: Matrix,
+    X: Source,
     n_components: int,
     *,
     method: Literal["semi_nmf", "nmf", "onmf"] = "semi_nmf",
@@ -164,7 +165,7 @@ def consensus_programs(
     op = X if isinstance(X, DaskOperator) else in_memory(X)
     fit = partial(unit_loadings_of, k=k, method=method, intercept=intercept)
 
-    def resampled(i: int, init: str) -> NDArray:
+    def resampled(i: int, init: str) -> FloatArray:
         rng = np.random.default_rng(streams[i])
         rows = np.sort(rng.choice(op.shape[0], max(1, round(subsample * op.shape[0])), replace=False))
         try:
@@ -173,11 +174,11 @@ def consensus_programs(
             error.add_note(f"In run {i} of {n_runs} with {k} programs and random_state={random_state!r}.")
             raise
 
-    def run(i: int, init: str) -> NDArray:
+    def run(i: int, init: str) -> FloatArray:
         return resampled(i, init) if remember is None else remember(f"{init}_{i:05d}", lambda: resampled(i, init))
 
     with threads(n_jobs):
-        pilots: list[NDArray] = []
+        pilots: list[FloatArray] = []
         if init == "auto":
             if not intercept:
                 pilots = [run(i, "varimax") for i in range(min(N_PILOTS, n_runs))]
@@ -197,7 +198,7 @@ def consensus_programs(
     return Consensus(model, W, runs, matches, cosines, init)
 
 
-def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, NDArray, NDArray]:
+def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[Array, Array, Array]:
     """Return the cosines among programs of some runs, and of each its run and the consensus program it belongs to.
 
     Runs are taken at equal distances, so many that their programs are ``at_most`` (but two runs at least). Programs of
@@ -231,7 +232,7 @@ def pooled_similarity(consensus: Consensus, *, at_most: int) -> tuple[NDArray, N
     return np.clip(pooled @ pooled.T, -1, 1), runs, programs
 
 
-def match_runs(H: NDArray, runs: NDArray) -> tuple[NDArray, NDArray]:
+def match_runs(H: FloatArray, runs: FloatArray) -> tuple[Array, Array]:
     """Match unit programs one to one with those of every run; return the matches and their cosines, n_runs x k."""
     matches, cosines = np.empty(runs.shape[:2], dtype=np.int64), np.empty(runs.shape[:2])
     for i, run in enumerate(runs):
@@ -241,13 +242,13 @@ def match_runs(H: NDArray, runs: NDArray) -> tuple[NDArray, NDArray]:
     return matches, cosines
 
 
-def _mean_cosine(runs: Sequence[NDArray]) -> float:
+def _mean_cosine(runs: Sequence[FloatArray]) -> float:
     """Return the mean matched cosine between the programs of different runs."""
     pairs = combinations(runs, 2)
     return float(np.mean([match_runs(one, other[None])[1].mean() for one, other in pairs]))
 
 
-def _dense_enough(runs: NDArray, threshold: float) -> NDArray:
+def _dense_enough(runs: FloatArray, threshold: float) -> Array:
     """Return which programs of the runs are close to others, n_runs x k."""
     n_runs, k, n_vars = runs.shape
     pooled = runs.reshape(-1, n_vars)
@@ -268,7 +269,7 @@ def _dense_enough(runs: NDArray, threshold: float) -> NDArray:
     return kept.reshape(n_runs, k)
 
 
-def _align(runs: NDArray, start: NDArray, kept: NDArray | None) -> NDArray:
+def _align(runs: FloatArray, start: FloatArray, kept: Array | None) -> FloatArray:
     """Return the mean of what is matched to each program, from a start and until the matches stay."""
     H, previous = unit_rows_of(start), None
     for _ in range(MAX_ALIGNMENTS):
@@ -285,7 +286,7 @@ def _align(runs: NDArray, start: NDArray, kept: NDArray | None) -> NDArray:
     return H
 
 
-def _cluster(runs: NDArray, kept: NDArray | None, *, seed: int) -> NDArray:
+def _cluster(runs: FloatArray, kept: Array | None, *, seed: int) -> FloatArray:
     """Return the median of each cluster of programs."""
     from sklearn.cluster import KMeans
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
-from scprograms._core.operators.prepare import expect, prepare
-from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.operators.prepare import Readable, expect, prepare
 from scprograms._core.threads import threads
 
 from ._base import ProgramEstimator, order_of_programs
@@ -23,6 +21,12 @@ from ._onmf import OrthogonalNMF
 from ._semi_nmf import SemiNMF
 from ._solvers import fit_loadings
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+
+    from ._base import ProgramEstimator
+
 RUN_SWEEPS = {"semi_nmf": 3, "nmf": 10, "onmf": 10}
 """Sweeps of a run: it only has to say which programs there are."""
 NMF_START_SWEEPS = 50
@@ -31,7 +35,7 @@ CONSENSUS_METHODS = tuple(RUN_SWEEPS)
 
 def unit_loadings_of(
     op: MatrixOperator, k: int, method: str, *, init: str, intercept: bool, rng: np.random.Generator
-) -> NDArray:
+) -> FloatArray:
     """Return the loadings of a fit of few sweeps; its usages are never completed."""
     expect(op, sketch_rank=sketch_rank(k), rng=rng)
     if method == "onmf":
@@ -62,7 +66,7 @@ def unit_loadings_of(
     return unit_rows_of(H).astype(op.dtype)
 
 
-def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> NDArray:
+def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> FloatArray:
     compression, W = run.start(op)
     H = non_negative_start(compression, W, run.squared_norm)
     for part in (LowRankOperator(compression.Y, compression.V), op):
@@ -78,7 +82,7 @@ def _descend_non_negative(op: MatrixOperator, run: Factorizer) -> NDArray:
     return H
 
 
-def unit_rows_of(H: NDArray) -> NDArray:
+def unit_rows_of(H: FloatArray) -> FloatArray:
     """Return rows of unit norm in float64; a row of zeros stays one."""
     H = H.astype(np.float64)
     norms = np.linalg.norm(H, axis=-1, keepdims=True)
@@ -86,8 +90,8 @@ def unit_rows_of(H: NDArray) -> NDArray:
 
 
 def refit(
-    X: Matrix, H: NDArray, method: str, *, random_state: int, n_jobs: int | None
-) -> tuple[ProgramEstimator, NDArray]:
+    X: Readable, H: FloatArray, method: str, *, random_state: int, n_jobs: int | None
+) -> tuple[ProgramEstimator, FloatArray]:
     """Return the estimator with these loadings, in the order of the variance they explain, and their usages."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -104,10 +108,10 @@ def refit(
 
 
 def _refit_orthogonal(
-    X: Matrix, H: NDArray, *, random_state: int, n_jobs: int | None
-) -> tuple[ProgramEstimator, NDArray]:
+    X: Readable, H: FloatArray, *, random_state: int, n_jobs: int | None
+) -> tuple[ProgramEstimator, FloatArray]:
     model = OrthogonalNMF(len(H), random_state=random_state, n_jobs=n_jobs)
-    X = model._validated(X, reset=True)
+    validated = model._validated(X, reset=True)
     run = Factorizer(
         n_components=len(H),
         init="varimax",
@@ -119,13 +123,13 @@ def _refit_orthogonal(
         rng=np.random.default_rng(random_state),
     )
     with threads(n_jobs):
-        op = as_operator(X)
+        op = as_operator(validated)
         run.sketch(op)
         model.tol_, model.orthogonality_, model.converged_ = 0.0, 0.0, True
         return model, model._keep(op, run, _in_one_program(H).T)
 
 
-def _in_one_program(H: NDArray) -> NDArray:
+def _in_one_program(H: FloatArray) -> FloatArray:
     """Leave each gene to the program that it has the largest loading in; a program without any keeps its largest."""
     alone = np.where(np.arange(len(H))[:, None] == H.argmax(axis=0), H, 0.0)
     for program in np.flatnonzero(~alone.any(axis=1) & H.any(axis=1)):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core import checks
 from scprograms._core.operators.in_memory import LowRankOperator, SketchOperator
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import is_look, progress_bar
 from scprograms._core.sums import squared_norm
 from scprograms._core.svd import Compression, compress
@@ -34,6 +32,10 @@ from ._solvers import (
 )
 from ._starts import starting_usages
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+
 OVERSAMPLING = 10
 NMF_START_SWEEPS = 200
 NMF_START_TOL = 2e-3
@@ -54,7 +56,7 @@ class Factorizer:
     """The options of a semi-NMF and, as it goes on, what there is to say about it."""
 
     n_components: int
-    init: str | NDArray
+    init: str | FloatArray
     solver: str
     l1: float
     max_iter: int
@@ -95,7 +97,7 @@ class Factorizer:
         del compression, compressed  # as large as W and more, and done with
         return Fit(W, self._sweep("full", op, W, POLISH_SWEEPS, 0.0, bar).loadings, converged)
 
-    def start(self, op: MatrixOperator) -> tuple[Compression, NDArray]:
+    def start(self, op: MatrixOperator) -> tuple[Compression, FloatArray]:
         """Return the sketch and the starting usages."""
         k, (n_obs, n_vars) = self.n_components, op.shape
         if k > min(n_obs, n_vars):
@@ -107,7 +109,7 @@ class Factorizer:
             return compression, self._nmf_usages(compression)
         return compression, starting_usages(self.init, compression, k, intercept=self.intercept, rng=self.rng)
 
-    def _nmf_usages(self, compression: Compression) -> NDArray:
+    def _nmf_usages(self, compression: Compression) -> FloatArray:
         """Return the usages of an NMF of the compressed matrix: programs of genes that go up, to be set free."""
         W = starting_usages("varimax", compression, self.n_components, intercept=False, rng=self.rng)
         if len(W) <= NMF_START_ROWS:
@@ -122,7 +124,7 @@ class Factorizer:
         for_blocks(lambda start, stop: sweeps(C[start:stop], W[start:stop]), len(W))
         return W
 
-    def _fit_non_negative(self, compression: Compression, W: NDArray) -> NDArray:
+    def _fit_non_negative(self, compression: Compression, W: FloatArray) -> FloatArray:
         """Fit an NMF from usages, in place, and return its loadings."""
         norm = float(np.einsum("ij,ij->", compression.Y, compression.Y, dtype=np.float64))
         H, _ = alternate_non_negative(
@@ -148,7 +150,7 @@ class Factorizer:
             raise ValueError(msg)
         return fit
 
-    def fit_given_usages(self, op: MatrixOperator, W: NDArray) -> Fit:
+    def fit_given_usages(self, op: MatrixOperator, W: FloatArray) -> Fit:
         """Find the loadings for usages that are kept."""
         self._set_norm(op)
         W = checks.factor("W", W, (op.shape[0], self.n_components), op.dtype, signed=False)
@@ -157,7 +159,7 @@ class Factorizer:
         self._record("full", error_of(self.squared_norm, fit.loadings))
         return fit
 
-    def fit_given_loadings(self, op: MatrixOperator, H: NDArray) -> Fit:
+    def fit_given_loadings(self, op: MatrixOperator, H: FloatArray) -> Fit:
         """Find the usages, and the baseline where there is one, for loadings that are kept."""
         self._set_norm(op)
         H = checks.factor("H", H, (self.n_components, op.shape[1]), np.dtype(float), signed=True)
@@ -205,8 +207,8 @@ class Factorizer:
         self.exact = tail <= max(1e-12, 10 * np.finfo(op.dtype).eps) * self.squared_norm
         return compression
 
-    def _sweep(self, stage: str, op: MatrixOperator, W: NDArray, max_iter: int, tol: float, bar: Any) -> Fit:
-        def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> NDArray | None:
+    def _sweep(self, stage: str, op: MatrixOperator, W: FloatArray, max_iter: int, tol: float, bar: Any) -> Fit:
+        def update(op: MatrixOperator, W: FloatArray, loadings: Loadings) -> FloatArray | None:
             self.n_iter += 1
             if self.solver == "mu":
                 update_by_multiplication(op, W, loadings)

@@ -6,17 +6,14 @@ more of it the more directions it keeps: it prefers the largest number of progra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.centred import CenteredOperator
 from scprograms._core.operators.dispatch import as_operator
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.sums import squared_norm
 from scprograms._core.svd import Compression, compress
 from scprograms._core.threads import for_blocks, jit
@@ -24,6 +21,12 @@ from scprograms._core.threads import for_blocks, jit
 from ._nmf_solvers import alternate_non_negative, non_negative_start
 from ._onmf_solvers import deal_from_rotation, dealt_out, error_of_usages, unit_columns, unit_loadings
 from ._starts import starting_usages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scprograms._core.matrix import Array, FloatArray, Matrix
+    from scprograms._core.operators.protocol import MatrixOperator
 
 HIDDEN_SHARE = 0.1
 MOST_HIDDEN = 2_000_000
@@ -35,7 +38,7 @@ SPARE = 10
 
 @jit
 def _predict(
-    rows: NDArray, columns: NDArray, W: NDArray, V: NDArray, mean: NDArray, out: NDArray, start: int, stop: int
+    rows: Array, columns: Array, W: FloatArray, V: FloatArray, mean: FloatArray, out: FloatArray, start: int, stop: int
 ) -> None:
     """``out[t] = mean[columns[t]] + W[rows[t]] . V[columns[t]]``."""
     for t in range(start, stop):
@@ -58,10 +61,12 @@ class MaskedMatrix:
         Which entries to hide: ``row * n_columns + column``, ascending, each once.
     """
 
-    def __init__(self, X: Matrix, hidden: NDArray) -> None:
+    def __init__(self, X: Matrix, hidden: Array) -> None:
         dtype = as_operator(X[:1]).dtype
         self.shape: tuple[int, int] = X.shape
         self.rows, self.columns = (part.astype(np.int32) for part in np.divmod(hidden, X.shape[1]))
+        filled: Matrix
+        self._values: Array
         if sparse.issparse(X):
             self.truth, filled, self._at = _union(X, hidden, dtype)
             self._values = filled.data
@@ -79,7 +84,7 @@ class MaskedMatrix:
         """Fill the hidden entries with the means of the visible ones of their columns."""
         self._values[self._at] = self._mean[self.columns]
 
-    def operator(self, *, intercept: bool) -> tuple[MatrixOperator, NDArray, float]:
+    def operator(self, *, intercept: bool) -> tuple[MatrixOperator, FloatArray, float]:
         """Return the filled matrix, centred with an intercept, what was subtracted, and its squared norm."""
         filled = self._values[self._at].astype(np.float64)
         total = self._norm + float(filled @ filled)
@@ -88,7 +93,7 @@ class MaskedMatrix:
         mean = self._op.column_sums() / self.shape[0]
         return CenteredOperator(self._op, mean), mean, total - self.shape[0] * float(mean @ mean)
 
-    def impute(self, W: NDArray, V: NDArray, mean: NDArray) -> float:
+    def impute(self, W: FloatArray, V: FloatArray, mean: FloatArray) -> float:
         """Fill the hidden entries with those of ``mean + W V'``; return the squared norm of the change."""
         predicted = np.empty(len(self._at))
         factors = np.ascontiguousarray(W), np.ascontiguousarray(V)
@@ -106,7 +111,7 @@ class MaskedMatrix:
         return float(np.mean(np.square(self.truth - self._values[self._at])))
 
 
-def _union(X: Matrix, hidden: NDArray, dtype: np.dtype) -> tuple[NDArray, sparse.csr_matrix, NDArray]:
+def _union(X: Matrix, hidden: Array, dtype: np.dtype) -> tuple[Array, sparse.csr_matrix, Array]:
     """Return the hidden values, a CSR matrix that stores non-zeros and hidden entries, and where the latter are."""
     canonical = sparse.csr_matrix(X, dtype=dtype, copy=True)
     canonical.sum_duplicates()
@@ -127,7 +132,7 @@ def _union(X: Matrix, hidden: NDArray, dtype: np.dtype) -> tuple[NDArray, sparse
     return truth, filled, np.flatnonzero(order >= kept.sum())
 
 
-def draw_folds(shape: tuple[int, int], n_folds: int, *, rng: np.random.Generator) -> list[NDArray]:
+def draw_folds(shape: tuple[int, int], n_folds: int, *, rng: np.random.Generator) -> list[Array]:
     """Return disjoint sets of entries to hide, each a tenth of the matrix or two million."""
     n_entries = shape[0] * shape[1]
     size = int(min(HIDDEN_SHARE * n_entries, MOST_HIDDEN, n_entries // (2 * n_folds)))
@@ -146,7 +151,7 @@ def draw_folds(shape: tuple[int, int], n_folds: int, *, rng: np.random.Generator
 def held_out_errors(
     X: Matrix,
     ranks: list[int],
-    hidden: NDArray,
+    hidden: Array,
     *,
     method: str,
     intercept: bool,

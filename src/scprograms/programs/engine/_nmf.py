@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
+from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator
-from scprograms._core.operators.prepare import check_non_negative, log_readings
-from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.operators.prepare import Readable, Source, check_non_negative, log_readings
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import resolve_n_jobs, threads
 
@@ -27,6 +25,10 @@ from ._factorize import Factorizer, sketch_rank
 from ._nmf_solvers import alternate_non_negative, alternate_projected_gradient, non_negative_start, solve_loadings
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, error_of, with_explained
 from ._starts import STARTS
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
 
 SOLVERS = ("hals", "cd", "mu", "lsnmf")
 LOSSES = ("frobenius", "kullback-leibler")
@@ -105,7 +107,7 @@ class NMF(ProgramEstimator):
         self,
         n_components: int = 10,
         *,
-        init: str | NDArray = "varimax",
+        init: str | Array = "varimax",
         solver: Literal["hals", "cd", "mu", "lsnmf"] = "hals",
         loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
         max_iter: int = 200,
@@ -124,7 +126,7 @@ class NMF(ProgramEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit_transform(self, X: Matrix, y: None = None, *, H: NDArray | None = None) -> NDArray:  # noqa: ARG002
+    def fit_transform(self, X: Source, y: None = None, *, H: FloatArray | None = None) -> FloatArray:  # noqa: ARG002
         """Fit the model and return the usages.
 
         Parameters
@@ -178,14 +180,14 @@ class NMF(ProgramEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def transform(self, X: Matrix) -> NDArray:
+    def transform(self, X: Source) -> FloatArray:
         """Return the usages of the fitted programs in new rows, for the loss of the fit and to convergence."""
         if self.loss == "frobenius":
             return super().transform(X)
         check_is_fitted(self)
         return self._usages_by_divergence(self._validated(X, reset=False), self.components_)
 
-    def loadings_of(self, X: Matrix, W: NDArray) -> dict[str, NDArray]:
+    def loadings_of(self, X: Source, W: FloatArray) -> dict[str, FloatArray]:
         """Return loadings for columns that need not have been in the fit, for its loss and to convergence.
 
         Parameters
@@ -204,7 +206,7 @@ class NMF(ProgramEstimator):
         X = self._wrapped(X)
         check_non_negative(X)
         with threads(self.n_jobs):
-            if self.loss == "frobenius":
+            if self.loss == "frobenius" or isinstance(X, DaskOperator):  # "mu" takes no dask array
                 H = solve_loadings(as_operator(X), W)
             else:
                 H = self._usages_by_divergence(X.T.astype(W.dtype), W.T).T
@@ -230,12 +232,12 @@ class NMF(ProgramEstimator):
             raise ValueError(msg)
         resolve_n_jobs(self.n_jobs)
 
-    def _validated(self, X: Matrix, *, reset: bool, **expected: Any) -> Matrix:
+    def _validated(self, X: Source, *, reset: bool, **expected: Any) -> Readable:
         X = super()._validated(X, reset=reset, **expected)
         check_non_negative(X)
         return X
 
-    def _solve(self, op: MatrixOperator, X: Matrix, run: Factorizer, tol: float, bar: Any) -> NDArray:
+    def _solve(self, op: MatrixOperator, X: Readable, run: Factorizer, tol: float, bar: Any) -> FloatArray:
         """Return H, and set ``converged_``."""
 
         def record(stage: str, error: float) -> None:
@@ -263,8 +265,8 @@ class NMF(ProgramEstimator):
         return H
 
     def _scikit_learn(
-        self, X: Matrix, W: NDArray | None, H: NDArray, *, tol: float, max_iter: int
-    ) -> tuple[NDArray, NDArray, int]:
+        self, X: Readable, W: FloatArray | None, H: FloatArray, *, tol: float, max_iter: int
+    ) -> tuple[FloatArray, FloatArray, int]:
         """Run scikit-learn's solver of that name from a given start; without W, H is kept as it is."""
         if sparse.issparse(X):
             X = X.tocsr()
@@ -273,7 +275,7 @@ class NMF(ProgramEstimator):
                 X.sum_duplicates()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # ours names its own arguments
-            return non_negative_factorization(
+            found: tuple[FloatArray, FloatArray, int] = non_negative_factorization(
                 X,
                 W=None if W is None else np.ascontiguousarray(W, dtype=X.dtype),
                 H=np.ascontiguousarray(H, dtype=X.dtype),
@@ -285,12 +287,13 @@ class NMF(ProgramEstimator):
                 tol=tol,
                 max_iter=max_iter,
             )
+        return found
 
-    def _usages_by_divergence(self, X: Matrix, H: NDArray) -> NDArray:
+    def _usages_by_divergence(self, X: Readable, H: FloatArray) -> FloatArray:
         with threads(self.n_jobs):
             return self._scikit_learn(X, None, H, tol=NNLS_TOL, max_iter=NNLS_SWEEPS)[0]
 
-    def _keep(self, op: MatrixOperator, X: Matrix, H: NDArray, run: Factorizer) -> NDArray:
+    def _keep(self, op: MatrixOperator, X: Readable, H: FloatArray, run: Factorizer) -> FloatArray:
         """Set the fitted attributes, and return the usages that transform() gives the same cells."""
         n_obs, n_vars = op.shape
         norms = np.linalg.norm(H.astype(np.float64), axis=1, keepdims=True)

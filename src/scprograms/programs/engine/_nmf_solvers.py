@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.kernels import hals_rows
 from scprograms._core.operators.in_memory import SketchOperator
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import is_look
 from scprograms._core.sums import sum_of_products
-from scprograms._core.svd import Compression
 from scprograms._core.threads import for_blocks
 
 from ._solvers import NNLS_SWEEPS, NNLS_TOL, UsageSweeps, alternate, root_mean_square, update_by_hals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+    from scprograms._core.svd import Compression
 
 START_SWEEPS = 5
 INNER_SWEEPS = 3
@@ -31,13 +35,13 @@ SUB_ITERATIONS = 10
 LOOSEST_TOL = 1e-3
 
 
-def squared_error(squared_norm: float, cross: NDArray, gram: NDArray, Ht: NDArray) -> float:
+def squared_error(squared_norm: float, cross: FloatArray, gram: FloatArray, Ht: FloatArray) -> float:
     """Return ``||X - W H||^2`` from ``X'W``, ``W'W`` and H transposed."""
     explained = 2 * np.einsum("ij,ij->", Ht, cross, dtype=np.float64) - np.sum(sum_of_products(Ht, Ht) * gram)
     return max(squared_norm - float(explained), 0.0)
 
 
-def non_negative_start(compression: Compression, W: NDArray, squared_norm: float) -> NDArray:
+def non_negative_start(compression: Compression, W: FloatArray, squared_norm: float) -> FloatArray:
     """Improve W by a few sweeps of semi-NMF on the compressed matrix, in place; return its loadings, clipped at 0."""
     fit = alternate(
         SketchOperator(compression.Y),
@@ -52,7 +56,7 @@ def non_negative_start(compression: Compression, W: NDArray, squared_norm: float
     return np.maximum(fit.loadings.H @ compression.V.T, 0)
 
 
-def solve_loadings(op: MatrixOperator, W: NDArray) -> NDArray:
+def solve_loadings(op: MatrixOperator, W: FloatArray) -> FloatArray:
     """Return the non-negative least squares loadings (k x n_vars) for fixed usages, to convergence."""
     gram, cross = sum_of_products(W, W), op.rmatmul(W).astype(np.float64)
     norms = np.sqrt(np.diag(gram))
@@ -64,14 +68,14 @@ def solve_loadings(op: MatrixOperator, W: NDArray) -> NDArray:
 
 def alternate_non_negative(
     op: MatrixOperator,
-    W: NDArray,
-    H: NDArray,
+    W: FloatArray,
+    H: FloatArray,
     *,
     squared_norm: float,
     max_iter: int,
     tol: float,
     on_sweep: Callable[[float], None],
-) -> tuple[NDArray, bool]:
+) -> tuple[FloatArray, bool]:
     """Alternate HALS sweeps over W, in place, and over H; return H and whether ``tol`` was reached.
 
     A product with X costs more than a sweep over either factor, so each product serves a few sweeps [1]_. Ends once
@@ -103,7 +107,7 @@ def alternate_non_negative(
     return Ht.T, False
 
 
-def change_of_columns(before: NDArray, after: NDArray) -> float:
+def change_of_columns(before: FloatArray, after: FloatArray) -> float:
     """Return the Frobenius norm of the change of columns that are brought to unit norm, over the norm of all."""
     units = []
     for columns in (before.astype(np.float64), after.astype(np.float64)):
@@ -112,7 +116,9 @@ def change_of_columns(before: NDArray, after: NDArray) -> float:
     return float(np.linalg.norm(units[1] - units[0]) / max(np.linalg.norm(units[1]), np.finfo(float).tiny))
 
 
-def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = INNER_SWEEPS, tol: float = 0.0) -> None:
+def _descend(
+    rows: Array, cross: FloatArray, gram: FloatArray, *, n_sweeps: int = INNER_SWEEPS, tol: float = 0.0
+) -> None:
     """Coordinate descent on ``1/2 w G w' - w c`` over non-negative rows w, in place."""
     dtype = rows.dtype
     G, offset = gram.astype(dtype), np.zeros(rows.shape[1], dtype=dtype)
@@ -123,7 +129,7 @@ def _descend(rows: NDArray, cross: NDArray, gram: NDArray, *, n_sweeps: int = IN
     )
 
 
-def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> bool:
+def _revive(op: MatrixOperator, W: FloatArray, Ht: FloatArray) -> bool:
     """Give programs that no cell uses or that hold no gene to the cells that the others explain least, if any.
 
     Their loadings start at 0, so that the loss stays as it is until the next sweep over H lowers it.
@@ -143,14 +149,14 @@ def _revive(op: MatrixOperator, W: NDArray, Ht: NDArray) -> bool:
 
 def alternate_projected_gradient(
     op: MatrixOperator,
-    W: NDArray,
-    H: NDArray,
+    W: FloatArray,
+    H: FloatArray,
     *,
     squared_norm: float,
     max_iter: int,
     tol: float,
     on_sweep: Callable[[float], None],
-) -> tuple[NDArray, NDArray, bool]:
+) -> tuple[FloatArray, FloatArray, bool]:
     """Alternate non-negative least squares by projected gradient [1]_; return W, H and whether ``tol`` was reached.
 
     Ends once the projected gradient is below ``tol`` times that of the start. A subproblem that was solved at its
@@ -160,12 +166,13 @@ def alternate_projected_gradient(
     ----------
     .. [1] Lin (2007), Neural Computation 19:2756, https://doi.org/10.1162/neco.2007.19.10.2756
     """
-    Wt, H = W.T.astype(np.float64), H.astype(np.float64)
+    Wt: FloatArray = W.T.astype(np.float64)
+    H = H.astype(np.float64)
 
-    def equations_of_usages() -> tuple[NDArray, NDArray]:
+    def equations_of_usages() -> tuple[FloatArray, FloatArray]:
         return H @ H.T, op.matmul(H.T.astype(op.dtype)).T.astype(np.float64)
 
-    def equations_of_loadings() -> tuple[NDArray, NDArray]:
+    def equations_of_loadings() -> tuple[FloatArray, FloatArray]:
         return Wt @ Wt.T, op.rmatmul(Wt.T.astype(op.dtype)).T.astype(np.float64)
 
     gradients = [g @ F - c for F, (g, c) in ((Wt, equations_of_usages()), (H, equations_of_loadings()))]
@@ -185,7 +192,9 @@ def alternate_projected_gradient(
     return Wt.T.astype(op.dtype), H, False
 
 
-def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) -> tuple[NDArray, NDArray, int]:
+def projected_gradient(
+    gram: FloatArray, cross: FloatArray, F: FloatArray, tol: float
+) -> tuple[FloatArray, FloatArray, int]:
     """Minimise ``1/2 <F, gram F> - <F, cross>`` over F >= 0; return F, the last gradient and the number of looks at it.
 
     The length of a step begins at 1 and is carried on. The first trial of a step decides: it shrinks until the
@@ -201,7 +210,7 @@ def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) ->
             new = np.maximum(F - length * gradient, 0)
             change = new - F
             slope, curvature = np.sum(gradient * change), np.sum((gram @ change) * change)
-            suffices = (1 - SUFFICIENT_DECREASE) * slope + 0.5 * curvature < 0
+            suffices = bool((1 - SUFFICIENT_DECREASE) * slope + 0.5 * curvature < 0)
             grows = suffices if trial == 0 else grows
             if grows and np.array_equal(new, best):
                 break
@@ -214,5 +223,5 @@ def projected_gradient(gram: NDArray, cross: NDArray, F: NDArray, tol: float) ->
     return F, gradient, SUB_ITERATIONS
 
 
-def _projected_norm(gradient: NDArray, F: NDArray) -> float:
+def _projected_norm(gradient: FloatArray, F: FloatArray) -> float:
     return float(np.linalg.norm(gradient[(gradient < 0) | (F > 0)]))

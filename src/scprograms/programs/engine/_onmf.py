@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.dispatch import as_operator
-from scprograms._core.operators.prepare import check_non_negative, log_readings
-from scprograms._core.operators.protocol import MatrixOperator
+from scprograms._core.operators.prepare import Readable, Source, check_non_negative, log_readings
 from scprograms._core.progress import progress_bar
 from scprograms._core.threads import resolve_n_jobs, threads
 
@@ -37,6 +34,10 @@ from ._onmf_solvers import (
     unit_loadings,
     without_strangers,
 )
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
 
 SOLVERS = ("em", "mu")
 STARTS = ("varimax", "random")
@@ -130,7 +131,7 @@ class OrthogonalNMF(ProgramEstimator):
         self,
         n_components: int = 10,
         *,
-        init: Literal["varimax", "random"] | NDArray = "varimax",
+        init: Literal["varimax", "random"] | Array = "varimax",
         solver: Literal["em", "mu"] = "em",
         min_share: float = 0.01,
         max_iter: int = 200,
@@ -149,7 +150,7 @@ class OrthogonalNMF(ProgramEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit_transform(self, X: Matrix, y: None = None) -> NDArray:  # noqa: ARG002
+    def fit_transform(self, X: Source, y: None = None) -> FloatArray:  # noqa: ARG002
         """Fit the model and return the usages.
 
         Parameters
@@ -179,7 +180,7 @@ class OrthogonalNMF(ProgramEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def fit_operator(self, op: MatrixOperator, rng: np.random.Generator) -> NDArray:
+    def fit_operator(self, op: MatrixOperator, rng: np.random.Generator) -> FloatArray:
         """Fit what has the products of a matrix, unchecked and on the threads of the context; return the usages."""
         self.tol_ = tol = DEFAULT_TOL[self.solver] if self.tol is None else float(self.tol)
         squares = op.squared_deviations(np.zeros(op.shape[1]))
@@ -199,13 +200,13 @@ class OrthogonalNMF(ProgramEstimator):
         log_readings(op, "Orthogonal NMF")
         return usages
 
-    def transform(self, X: Matrix) -> NDArray:
+    def transform(self, X: Source) -> FloatArray:
         """Return the usages of the fitted programs in new rows, ``max(0, X H')``: the exact least squares solution."""
         check_is_fitted(self)
         with threads(self.n_jobs):
             return self._usages(as_operator(self._validated(X, reset=False)))
 
-    def loadings_of(self, X: Matrix, W: NDArray) -> dict[str, NDArray]:
+    def loadings_of(self, X: Source, W: FloatArray) -> dict[str, FloatArray]:
         """Return the loadings of columns that need not have been in the fit, each in the program that fits it best.
 
         Parameters
@@ -248,12 +249,12 @@ class OrthogonalNMF(ProgramEstimator):
             )
             raise ValueError(msg)
 
-    def _validated(self, X: Matrix, *, reset: bool, **expected: Any) -> Matrix:
+    def _validated(self, X: Source, *, reset: bool, **expected: Any) -> Readable:
         X = super()._validated(X, reset=reset, **expected)
         check_non_negative(X)
         return X
 
-    def _solve(self, op: MatrixOperator, squares: NDArray, run: Factorizer, bar: Any) -> NDArray:
+    def _solve(self, op: MatrixOperator, squares: FloatArray, run: Factorizer, bar: Any) -> FloatArray:
         """Return H transposed, and set ``converged_`` and ``orthogonality_``."""
 
         def record(stage: str, error: float) -> None:
@@ -264,6 +265,7 @@ class OrthogonalNMF(ProgramEstimator):
         on_full = partial(record, "full")
         options: dict[str, Any] = {"max_iter": self.max_iter, "tol": run.tol}
         k, compression = self.n_components, run.sketch(op)
+        Ht: FloatArray
         if not isinstance(self.init, str):
             W = checks.factor("init", self.init, (op.shape[0], k), op.dtype, signed=False)
             Ht = op.rmatmul(unit_columns(W)).astype(np.float64)
@@ -295,10 +297,10 @@ class OrthogonalNMF(ProgramEstimator):
         shares = np.divide(explained, squares, out=np.zeros_like(squares), where=squares > 0)
         return without_strangers(Ht, shares, self.min_share)
 
-    def _usages(self, op: MatrixOperator) -> NDArray:
+    def _usages(self, op: MatrixOperator) -> FloatArray:
         return np.maximum(op.matmul(self.components_.T), 0)
 
-    def _keep(self, op: MatrixOperator, run: Factorizer, Ht: NDArray) -> NDArray:
+    def _keep(self, op: MatrixOperator, run: Factorizer, Ht: FloatArray) -> FloatArray:
         """Set the fitted attributes, and return the usages that transform() gives the same cells."""
         n_obs, n_vars = op.shape
         self.n_components_ = self.n_components

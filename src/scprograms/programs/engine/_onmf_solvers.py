@@ -8,15 +8,18 @@ given loadings are ``X H'``, and ``||X - W H||^2 = ||X||^2 - ||W||^2``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import is_look
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_of_products
-from scprograms._core.svd import Compression
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
+    from scprograms._core.operators.protocol import MatrixOperator
+    from scprograms._core.svd import Compression
 
 from ._starts import signs_of
 
@@ -28,7 +31,7 @@ ROUNDS_TOL = 1e-6
 OnRound = Callable[[float], None]
 
 
-def rotated_loadings(compression: Compression, k: int, *, rng: np.random.Generator) -> NDArray:
+def rotated_loadings(compression: Compression, k: int, *, rng: np.random.Generator) -> FloatArray:
     """Return the leading right singular vectors in simple structure, clipped at 0 on their lighter side: n_vars x k."""
     V = compression.V[:, :k].astype(np.float64)
     V = V @ simple_structure(V, rng=rng)
@@ -36,15 +39,15 @@ def rotated_loadings(compression: Compression, k: int, *, rng: np.random.Generat
     return np.maximum(V * signs_of((np.sign(V) * squares).sum(axis=0), squares.sum(axis=0), V), 0)
 
 
-def random_genes(compression: Compression, k: int, *, rng: np.random.Generator) -> NDArray:
+def random_genes(compression: Compression, k: int, *, rng: np.random.Generator) -> FloatArray:
     """Return the similarity of each gene to k genes drawn in proportion to their sums of squares: n_vars x k."""
     genes = compression.V.astype(np.float64) * compression.singular_values
     squares = np.square(genes).sum(axis=1)
     drawn = rng.choice(len(genes), k, replace=False, p=squares / squares.sum())
-    return np.maximum(genes @ (genes[drawn] / np.sqrt(squares[drawn, None])).T, 0)
+    return np.asarray(np.maximum(genes @ (genes[drawn] / np.sqrt(squares[drawn, None])).T, 0))
 
 
-def dealt_out(scores: NDArray, squares: NDArray) -> tuple[NDArray, NDArray]:
+def dealt_out(scores: Array, squares: FloatArray) -> tuple[Array, Array]:
     """Give each gene to the program that fits it best; return the program of each gene and its score there.
 
     ``scores`` are the products of each gene with the unit usages, ``squares`` its sum of squares. A gene without a
@@ -67,7 +70,7 @@ def dealt_out(scores: NDArray, squares: NDArray) -> tuple[NDArray, NDArray]:
     return codes, best
 
 
-def unit_loadings(codes: NDArray, best: NDArray, k: int) -> NDArray:
+def unit_loadings(codes: Array, best: FloatArray, k: int) -> FloatArray:
     """Return H transposed (n_vars x k, float64): each gene in its program, with columns of unit norm."""
     Ht = np.zeros((len(codes), k))
     genes = np.flatnonzero(codes >= 0)
@@ -76,25 +79,25 @@ def unit_loadings(codes: NDArray, best: NDArray, k: int) -> NDArray:
     return Ht / np.where(norms > 0, norms, 1)
 
 
-def unit_columns(W: NDArray) -> NDArray:
+def unit_columns(W: FloatArray) -> FloatArray:
     """Return W with columns of unit norm, in its dtype; a column of zeros stays one."""
     return W / _norms(W)
 
 
-def _norms(W: NDArray) -> NDArray:
+def _norms(W: FloatArray) -> FloatArray:
     """Return the norms of the columns in the dtype of W; 1 for a column of zeros."""
     norms = np.sqrt(np.einsum("ij,ij->j", W, W, dtype=np.float64))
     return np.where(norms > 0, norms, 1).astype(W.dtype)
 
 
-def error_of_usages(squared_norm: float, W: NDArray) -> float:
+def error_of_usages(squared_norm: float, W: FloatArray) -> float:
     """Return the Frobenius norm of the residual for ``W = X H'`` with orthonormal rows of H."""
     return float(np.sqrt(max(squared_norm - np.einsum("ij,ij->", W, W, dtype=np.float64), 0.0)))
 
 
 def deal_compressed(
-    compression: Compression, Ht: NDArray, *, squared_norm: float, max_iter: int, tol: float, on_round: OnRound
-) -> NDArray:
+    compression: Compression, Ht: FloatArray, *, squared_norm: float, max_iter: int, tol: float, on_round: OnRound
+) -> FloatArray:
     """Improve H (transposed) on the compressed matrix.
 
     In the coordinates of the left singular vectors a gene is a row of ``V S``, and a usage a direction in as many
@@ -119,14 +122,14 @@ def deal_compressed(
 
 def deal_genes(
     op: MatrixOperator,
-    Ht: NDArray,
+    Ht: FloatArray,
     *,
-    squares: NDArray,
+    squares: FloatArray,
     max_iter: int,
     tol: float,
     on_round: OnRound,
     fixed: bool = False,
-) -> tuple[NDArray, NDArray, bool]:
+) -> tuple[FloatArray, FloatArray, bool]:
     """Improve H (transposed) on the matrix itself; return it, what it explains of each gene, and if ``tol`` was met.
 
     A round never raises the error: each gene goes to the usage that fits it best (unless the genes are ``fixed`` where
@@ -153,7 +156,7 @@ def deal_genes(
 
 def deal_from_rotation(
     compression: Compression, k: int, *, squared_norm: float, rng: np.random.Generator, on_round: OnRound
-) -> NDArray:
+) -> FloatArray:
     """Return H (transposed, n_vars x k) for the compressed matrix, from its directions in simple structure."""
     Ht = rotated_loadings(compression, min(k, compression.V.shape[1]), rng=rng)
     Ht = np.pad(Ht, ((0, 0), (0, k - Ht.shape[1])))  # more programs than directions: the others start empty
@@ -164,14 +167,14 @@ def deal_from_rotation(
     )
 
 
-def without_strangers(Ht: NDArray, shares: NDArray, at_least: float) -> NDArray:
+def without_strangers(Ht: FloatArray, shares: FloatArray, at_least: float) -> FloatArray:
     """Take out genes of whose sum of squares their program explains less than ``at_least``, but no program's last."""
     held = np.where(Ht > 0, shares[:, None], -1.0)
     stays = (shares >= at_least)[:, None] | (held == held.max(axis=0))
     return unit_columns(np.where(stays, Ht, 0.0))
 
 
-def loadings_in_one_program(op: MatrixOperator, W: NDArray, *, min_share: float) -> NDArray:
+def loadings_in_one_program(op: MatrixOperator, W: FloatArray, *, min_share: float) -> FloatArray:
     """Return H transposed for given usages: each gene in the program that fits it best, by least squares, if any."""
     scores = op.rmatmul(unit_columns(W)).astype(np.float64)
     squares, genes, codes = op.squared_deviations(np.zeros(op.shape[1])), np.arange(len(scores)), scores.argmax(axis=1)
@@ -182,20 +185,20 @@ def loadings_in_one_program(op: MatrixOperator, W: NDArray, *, min_share: float)
     return Ht
 
 
-def off_diagonal(Ht: NDArray) -> float:
+def off_diagonal(Ht: FloatArray) -> float:
     """Return the Frobenius norm of the off-diagonal part of ``H H'`` for rows of unit norm."""
     Ht = unit_columns(Ht.astype(np.float64))
     gram = Ht.T @ Ht
     return float(np.linalg.norm(gram - np.diag(np.diag(gram))))
 
 
-def random_factors(shape: tuple[int, int], k: int, *, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+def random_factors(shape: tuple[int, int], k: int, *, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Return uniform usages (n_obs x k), and loadings (n_vars x k) from an orthonormal basis of uniform columns."""
     W = rng.random((shape[0], k))
     return W, np.abs(np.linalg.qr(rng.random((shape[1], k)))[0])
 
 
-def positive_factors(op: MatrixOperator, Ht: NDArray) -> tuple[NDArray, NDArray]:
+def positive_factors(op: MatrixOperator, Ht: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return usages for given loadings, and both without zeros: what is zero stays zero under multiplication."""
     Ht = np.maximum(Ht, FLOOR * Ht.mean())
     W = op.matmul(unit_columns(Ht))
@@ -204,14 +207,14 @@ def positive_factors(op: MatrixOperator, Ht: NDArray) -> tuple[NDArray, NDArray]
 
 def multiply(
     op: MatrixOperator,
-    W: NDArray,
-    Ht: NDArray,
+    W: FloatArray,
+    Ht: FloatArray,
     *,
     squared_norm: float,
     max_iter: int,
     tol: float,
     on_round: OnRound,
-) -> tuple[NDArray, bool]:
+) -> tuple[FloatArray, bool]:
     """Update W and H by multiplication, rows of H drawn towards orthogonality [1]_; return H transposed.
 
     ``W *= sqrt(X H' / (W H H'))`` and ``H *= sqrt(W' X / (H X' W H))``. Without the square roots, as in D-SPIN, each
@@ -237,6 +240,6 @@ def multiply(
     return Ht, False
 
 
-def _root_of_ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
+def _root_of_ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Return the square roots of non-negative ratios; what is divided by 0 becomes 0."""
     return np.sqrt(np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.prepare import prepare
-from scprograms._core.operators.protocol import is_dask
+from scprograms._core.operators.protocol import DaskArray, is_dask
 from scprograms._core.sums import squared_norm
 from scprograms._core.threads import threads
 
@@ -20,26 +18,29 @@ from ._base import column_variances
 from ._nmf import NMF
 from ._solvers import Loadings, error_of, solve_usages_and_cross, with_explained
 
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray, Matrix
+
 
 @dataclass(frozen=True)
 class Projection:
     """Usages of given programs, and how well these fit."""
 
-    usages: NDArray
+    usages: FloatArray
     """W, n_obs x k, in the dtype of the data."""
-    variance_explained: NDArray
+    variance_explained: FloatArray
     """Share of the variance of the data in each program's term alone, k."""
     error: float
     """Frobenius norm of the residual, in scaled units."""
 
 
 def project_usages(
-    X: Matrix,
-    loadings: NDArray,
+    X: Matrix | DaskArray,
+    loadings: FloatArray,
     *,
-    baseline: NDArray | None = None,
-    center: NDArray | None = None,
-    scale: NDArray | None = None,
+    baseline: FloatArray | None = None,
+    center: FloatArray | None = None,
+    scale: FloatArray | None = None,
     penalty: float = 0.0,
     loss: Literal["frobenius", "kullback-leibler"] = "frobenius",
     n_jobs: int | None = None,
@@ -120,7 +121,7 @@ def project_usages(
     return Projection(W, variance / (spread if spread > 0 else 1.0), error)
 
 
-def _by_divergence(X: Matrix, H: NDArray, dtype: np.dtype, *, n_jobs: int | None) -> NDArray:
+def _by_divergence(X: Matrix, H: FloatArray, dtype: np.dtype, *, n_jobs: int | None) -> FloatArray:
     """Return the usages that ``NMF`` with this loss gives new cells."""
     model = NMF(len(H), solver="mu", loss="kullback-leibler", n_jobs=n_jobs)
     model.components_ = H.astype(dtype)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.dask import DaskOperator
 from scprograms._core.operators.dispatch import as_operator
 from scprograms._core.operators.in_memory import LowRankOperator, SketchOperator
-from scprograms._core.operators.prepare import expect, log_readings, negatives, prepare, wants_intercept
+from scprograms._core.operators.prepare import (
+    Readable,
+    Source,
+    expect,
+    log_readings,
+    negatives,
+    prepare,
+    wants_intercept,
+)
 from scprograms._core.operators.protocol import MatrixOperator, is_dask
 from scprograms._core.progress import progress_bar
 from scprograms._core.sums import squared_norm, sum_of_products
@@ -29,6 +35,11 @@ from ._onmf_solvers import deal_from_rotation, error_of_usages
 from ._solvers import Loadings, alternate, root_mean_square, update_by_hals
 from ._starts import starting_usages
 from ._suggest import RankCurves, suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from scprograms._core.matrix import Array, FloatArray
 
 METHODS = ("semi_nmf", "nmf", "onmf")
 L1 = 0.02
@@ -44,7 +55,7 @@ class RankFit:
     """A fit of k programs to a compressed matrix."""
 
     k: int
-    H: NDArray
+    H: FloatArray
     """Loadings with rows of unit norm, k x n_vars."""
     error: float
     bound: float
@@ -54,7 +65,7 @@ class RankFit:
 
 
 def sweep_ranks(
-    X: Matrix,
+    X: Source,
     ranks: list[int],
     *,
     method: str = "semi_nmf",
@@ -150,7 +161,7 @@ def sweep_ranks(
     return curves
 
 
-def _check_matrix(X: Matrix, most: int, method: str) -> None:
+def _check_matrix(X: Readable, most: int, method: str) -> None:
     if method != "semi_nmf" and (n_negative := negatives(X)[0]):
         name = {"nmf": "NMF", "onmf": "orthogonal NMF"}[method]
         msg = f"X has {n_negative} negative values; {name} needs non-negative data: use method='semi_nmf'."
@@ -165,7 +176,7 @@ def _check_matrix(X: Matrix, most: int, method: str) -> None:
             raise ValueError(msg)
 
 
-def _operator(X: Matrix, *, intercept: bool) -> MatrixOperator:
+def _operator(X: Readable, *, intercept: bool) -> MatrixOperator:
     return prepare(X, np.zeros(X.shape[1]), np.ones(X.shape[1]), intercept=intercept).op
 
 
@@ -185,7 +196,7 @@ def fit_ranks(
         yield RankFit(k, H, error, float(np.sqrt(max(tail, 0.0))), exact, leading)
 
 
-def _leading(compression: Compression, rank: int, rows: NDArray | slice = slice(None)) -> Compression:
+def _leading(compression: Compression, rank: int, rows: Array | slice = slice(None)) -> Compression:
     Y = np.ascontiguousarray(compression.Y[rows, :rank])
     V = np.ascontiguousarray(compression.V[:, :rank])
     return Compression(Y, V, compression.singular_values[:rank], compression.n_power_iterations)
@@ -201,29 +212,29 @@ def _realigned(compression: Compression) -> Compression:
 
 def _fit(
     compression: Compression, k: int, method: str, total: float, *, intercept: bool, rng: np.random.Generator
-) -> tuple[NDArray, float]:
+) -> tuple[FloatArray, float]:
     """Return unit loadings, and the error of a fit to the compressed matrix by the default sweeps."""
     errors: list[float] = []
     if method == "onmf":
         Ht = deal_from_rotation(compression, k, squared_norm=total, rng=rng, on_round=errors.append)
         return Ht.T, errors[-1]
     W = starting_usages("varimax", compression, k, intercept=intercept, rng=rng)
-    common = {"squared_norm": total, "max_iter": MAX_SWEEPS, "on_sweep": errors.append}
+    common: dict[str, Any] = {"squared_norm": total, "max_iter": MAX_SWEEPS, "on_sweep": errors.append}
     Y = SketchOperator(compression.Y)
     if method == "nmf":
         H = non_negative_start(compression, W, total)
         low_rank = LowRankOperator(compression.Y, compression.V)
-        H, _ = alternate_non_negative(low_rank, W, H, tol=ROUGH_TOL, **common)  # type: ignore[arg-type]
+        H, _ = alternate_non_negative(low_rank, W, H, tol=ROUGH_TOL, **common)
         norms = np.linalg.norm(H, axis=1, keepdims=True)
         return H / np.where(norms > 0, norms, 1), errors[-1]
     penalty = 0.0
 
-    def update(op: MatrixOperator, W: NDArray, loadings: Loadings) -> NDArray:
+    def update(op: MatrixOperator, W: FloatArray, loadings: Loadings) -> FloatArray:
         nonlocal penalty
         penalty = penalty or L1 * root_mean_square(W)
         return update_by_hals(op, W, loadings, penalty=penalty)
 
-    fit = alternate(Y, W, update, intercept=intercept, tol=TOL, **common)  # type: ignore[arg-type]
+    fit = alternate(Y, W, update, intercept=intercept, tol=TOL, **common)
     return fit.loadings.H @ compression.V.T, errors[-1]
 
 
@@ -255,7 +266,7 @@ def silhouette(fit: RankFit, method: str, *, intercept: bool, rng: np.random.Gen
 
 
 def cross_validate(
-    X: Matrix,
+    X: Readable,
     ranks: list[int],
     method: str,
     n_folds: int,
@@ -264,7 +275,7 @@ def cross_validate(
     intercept: bool,
     rng: np.random.Generator,
     on_fit: Callable[[], object],
-) -> NDArray:
+) -> FloatArray:
     """Return the mean squared error on hidden entries, n_folds x n_ranks."""
     if X.shape[0] > max_cells:
         rows = np.sort(rng.choice(X.shape[0], max_cells, replace=False))
@@ -280,7 +291,7 @@ def cross_validate(
 
 
 def refit(
-    X: Matrix,
+    X: Readable,
     ranks: list[int],
     method: str,
     n_subsamples: int,
@@ -288,13 +299,13 @@ def refit(
     intercept: bool,
     rng: np.random.Generator,
     on_fit: Callable[[], object],
-) -> NDArray:
+) -> FloatArray:
     """Return the mean matched cosine of loadings between fits to subsamples, n_pairs x n_ranks.
 
     Each subsample is compressed on its own: within one compression everything repeats.
     """
     n_rows = max(1, int(SUBSAMPLE_SHARE * X.shape[0]))
-    loadings: list[list[NDArray]] = []
+    loadings: list[list[FloatArray]] = []
     for stream in rng.spawn(n_subsamples):
         rows = np.sort(stream.choice(X.shape[0], n_rows, replace=False))
         part = X.rows(rows) if isinstance(X, DaskOperator) else X[rows]
@@ -308,7 +319,7 @@ def refit(
     return np.array([[matched_cosine(a, b) for a, b in zip(first, second, strict=True)] for first, second in pairs])
 
 
-def matched_cosine(A: NDArray, B: NDArray) -> float:
+def matched_cosine(A: FloatArray, B: FloatArray) -> float:
     """Return the mean cosine of the rows of A and B, of unit norm, that are matched one to one."""
     cosines = A @ B.T
     return float(cosines[linear_sum_assignment(-cosines)].mean())

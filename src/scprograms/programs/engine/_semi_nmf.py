@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from scprograms._core import checks
-from scprograms._core.matrix import Matrix
 from scprograms._core.operators.dask import DaskOperator
-from scprograms._core.operators.prepare import Prepared, expect, log_readings, moments, prepare, wants_intercept
+from scprograms._core.operators.prepare import Prepared, Source, expect, log_readings, moments, prepare, wants_intercept
 from scprograms._core.threads import resolve_n_jobs, threads
 
 from ._base import ProgramEstimator, column_variances, order_of_programs
 from ._factorize import Factorizer, sketch_rank
 from ._solvers import Fit, fit_loadings
 from ._starts import STARTS
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray
 
 Init = Literal["varimax", "svd", "kmeans", "nndsvd", "nmf", "random"]
 """Where a fit of :class:`scprograms.programs.engine.SemiNMF` starts."""
@@ -113,7 +114,7 @@ class SemiNMF(ProgramEstimator):
         self,
         n_components: int = 10,
         *,
-        init: Init | NDArray = "varimax",
+        init: Init | Array = "varimax",
         solver: Literal["hals", "mu"] = "hals",
         l1: float = 0.02,
         center: Literal["mean", "control"] | None = None,
@@ -140,13 +141,13 @@ class SemiNMF(ProgramEstimator):
 
     def fit_transform(
         self,
-        X: Matrix,
+        X: Source,
         y: None = None,  # noqa: ARG002
         *,
-        W: NDArray | None = None,
-        H: NDArray | None = None,
-        control: NDArray | None = None,
-    ) -> NDArray:
+        W: FloatArray | None = None,
+        H: FloatArray | None = None,
+        control: Array | None = None,
+    ) -> FloatArray:
         """Fit the model and return the usages.
 
         Parameters
@@ -218,7 +219,7 @@ class SemiNMF(ProgramEstimator):
             warnings.warn(msg, ConvergenceWarning, stacklevel=2)
         return usages
 
-    def loadings_of(self, X: Matrix, W: NDArray, *, control: NDArray | None = None) -> dict[str, NDArray]:
+    def loadings_of(self, X: Source, W: FloatArray, *, control: Array | None = None) -> dict[str, FloatArray]:
         """Return loadings and baseline by least squares for columns that need not have been in the fit.
 
         Parameters
@@ -262,7 +263,7 @@ class SemiNMF(ProgramEstimator):
             checks.one_of("init", self.init, (*STARTS, "nmf"))
         resolve_n_jobs(self.n_jobs)
 
-    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> NDArray:
+    def _keep(self, prepared: Prepared, run: Factorizer, fit: Fit, *, ordered: bool) -> FloatArray:
         """Set the fitted attributes, and return W with its programs in their final order."""
         W, H, op = fit.W, fit.loadings.H, prepared.op
         variance = column_variances(W) * np.square(H).sum(axis=1)

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from scprograms._core.kernels import hals_rows
+from scprograms._core.matrix import Array, FloatArray
 from scprograms._core.nnls import finish_rows
 from scprograms._core.operators.protocol import MatrixOperator
 from scprograms._core.progress import is_look
@@ -26,7 +26,7 @@ REVIVED_SHARE = 0.01
 NNLS_SWEEPS = 500
 NNLS_TOL = 1e-6
 
-UpdateUsages = Callable[[MatrixOperator, NDArray, "Loadings"], NDArray | None]
+UpdateUsages = Callable[[MatrixOperator, Array, "Loadings"], Array | None]
 """Updates W in place; may return X'W for the updated W."""
 
 
@@ -34,8 +34,8 @@ UpdateUsages = Callable[[MatrixOperator, NDArray, "Loadings"], NDArray | None]
 class Loadings:
     """H, the baseline b, and how much of ``||X||^2`` they explain together with the usages that they were fit to."""
 
-    H: NDArray
-    baseline: NDArray
+    H: FloatArray
+    baseline: FloatArray
     explained: float
 
 
@@ -43,7 +43,7 @@ class Loadings:
 class Fit:
     """Usages and their loadings."""
 
-    W: NDArray
+    W: FloatArray
     loadings: Loadings
     converged: bool = False
 
@@ -53,7 +53,7 @@ def error_of(squared_norm: float, loadings: Loadings) -> float:
     return float(np.sqrt(max(squared_norm - loadings.explained, 0.0)))
 
 
-def fit_loadings(op: MatrixOperator, W: NDArray, *, intercept: bool, cross: NDArray | None = None) -> Loadings:
+def fit_loadings(op: MatrixOperator, W: FloatArray, *, intercept: bool, cross: FloatArray | None = None) -> Loadings:
     """Return the H and b that minimise ``||X - 1 b' - W H||``; ``cross`` is X'W where it is known.
 
     With an intercept b = mean(X) - mean(W) H, and H solves the same equations with centred W.
@@ -71,15 +71,16 @@ def fit_loadings(op: MatrixOperator, W: NDArray, *, intercept: bool, cross: NDAr
     return Loadings(H, mean_x - mean_w @ H, explained)
 
 
-def fit_baseline(op: MatrixOperator, W: NDArray, H: NDArray, *, intercept: bool) -> NDArray:
+def fit_baseline(op: MatrixOperator, W: FloatArray, H: FloatArray, *, intercept: bool) -> FloatArray:
     """Return the baseline b that minimises ``||X - 1 b' - W H||`` for fixed W and H."""
     if not intercept:
         return np.zeros(op.shape[1])
-    return op.column_sums() / op.shape[0] - W.mean(axis=0, dtype=np.float64) @ H
+    mean_w: FloatArray = W.mean(axis=0, dtype=np.float64)
+    return op.column_sums() / op.shape[0] - mean_w @ H
 
 
 def with_explained(
-    op: MatrixOperator, W: NDArray, H: NDArray, baseline: NDArray, *, cross: NDArray | None = None
+    op: MatrixOperator, W: FloatArray, H: FloatArray, baseline: FloatArray, *, cross: FloatArray | None = None
 ) -> Loadings:
     """Put together given loadings and baseline with what they explain of ``||X||^2`` together with W.
 
@@ -87,25 +88,27 @@ def with_explained(
     """
     cross = (op.rmatmul(W) if cross is None else cross).T.astype(np.float64)
     cross -= np.outer(W.sum(axis=0, dtype=np.float64), baseline)
-    explained = 2 * np.sum(H * cross) - np.sum((H @ H.T) * sum_of_products(W, W))
+    explained: Any = 2 * np.sum(H * cross) - np.sum((H @ H.T) * sum_of_products(W, W))
     if baseline.any():
         explained += 2 * baseline @ op.column_sums() - op.shape[0] * baseline @ baseline
     return Loadings(H, baseline, float(explained))
 
 
-def solve_ridge(gram: NDArray, cross: NDArray) -> NDArray:
+def solve_ridge(gram: FloatArray, cross: FloatArray) -> FloatArray:
     """Solve ``gram H = cross`` with a ridge so small that it only keeps dead or collinear programs from failing."""
     ridge = RIDGE * float(np.trace(gram)) / gram.shape[0]
     if ridge == 0:  # no program is used
         return np.zeros_like(cross)
     ridged = gram + np.eye(gram.shape[0]) * ridge
+    solution: FloatArray
     try:
-        return linalg.solve(ridged, cross, assume_a="pos", check_finite=False)
+        solution = linalg.solve(ridged, cross, assume_a="pos", check_finite=False)
     except linalg.LinAlgError:
-        return linalg.lstsq(ridged, cross, check_finite=False)[0]
+        solution = linalg.lstsq(ridged, cross, check_finite=False)[0]
+    return solution
 
 
-def unit_rows(W: NDArray, H: NDArray) -> None:
+def unit_rows(W: FloatArray, H: FloatArray) -> None:
     """Give the rows of H unit L2 norm and move their scale into W, in place: else the penalty on W means nothing."""
     norms = np.linalg.norm(H, axis=1)
     norms[norms == 0] = 1
@@ -113,7 +116,7 @@ def unit_rows(W: NDArray, H: NDArray) -> None:
     W *= norms.astype(W.dtype)
 
 
-def root_mean_square(W: NDArray) -> float:
+def root_mean_square(W: FloatArray) -> float:
     """Return the unit of the L1 penalty."""
     return float(np.sqrt(np.einsum("ij,ij->", W, W, dtype=np.float64) / W.size))
 
@@ -122,14 +125,14 @@ def root_mean_square(W: NDArray) -> float:
 class UsageSweeps:
     """Coordinate descent on ``1/2 w G w' - w (c - offset)`` over rows w >= 0, and the exact end of it where asked."""
 
-    gram: NDArray
-    offset: NDArray
+    gram: FloatArray
+    offset: FloatArray
     dtype: np.dtype
     n_sweeps: int = 1
     tol: float = 0.0
     exact: bool = False
 
-    def __call__(self, C: NDArray, W: NDArray) -> None:
+    def __call__(self, C: FloatArray, W: FloatArray) -> None:
         """Update rows of W in place from those of C."""
         G, offset = self.gram.astype(self.dtype), self.offset.astype(self.dtype)
         hals_rows(W, C, G, offset, self.n_sweeps, self.dtype.type(self.tol), 0, W.shape[0])
@@ -137,13 +140,13 @@ class UsageSweeps:
             finish_rows(W, C, self.gram, offset.astype(np.float64), 0, W.shape[0])
 
 
-def sweeps_of(loadings: Loadings, dtype: np.dtype, *, penalty: float | NDArray, **options: Any) -> UsageSweeps:
+def sweeps_of(loadings: Loadings, dtype: np.dtype, *, penalty: float | FloatArray, **options: Any) -> UsageSweeps:
     """Return the sweeps on ``1/2 ||X - 1 b' - W H||^2 + penalty sum(W)`` over W >= 0."""
     H = loadings.H
     return UsageSweeps(H @ H.T, penalty + loadings.baseline @ H.T, dtype, **options)
 
 
-def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalty: float) -> NDArray:
+def update_by_hals(op: MatrixOperator, W: FloatArray, loadings: Loadings, *, penalty: float) -> FloatArray:
     """Update W in place by one sweep, restart programs that died, and return X'W."""
     sweeps, Ht = sweeps_of(loadings, W.dtype, penalty=penalty), loadings.H.T.astype(W.dtype)
     cross = op.through(Ht, W, sweeps)
@@ -154,7 +157,7 @@ def update_by_hals(op: MatrixOperator, W: NDArray, loadings: Loadings, *, penalt
     return op.rmatmul(W)
 
 
-def update_by_multiplication(op: MatrixOperator, W: NDArray, loadings: Loadings) -> None:
+def update_by_multiplication(op: MatrixOperator, W: FloatArray, loadings: Loadings) -> None:
     """``W *= (A+ + W B-) / (A- + W B+ + 1e-9)`` with ``A = (X - 1 b') H'`` and ``B = H H'``, in place."""
     H, dtype = loadings.H, W.dtype
     A = op.matmul(H.T.astype(dtype)) - (loadings.baseline @ H.T).astype(dtype)
@@ -163,7 +166,7 @@ def update_by_multiplication(op: MatrixOperator, W: NDArray, loadings: Loadings)
     W *= numerator / (np.maximum(-A, 0) + W @ np.maximum(B, 0) + dtype.type(1e-9))
 
 
-def _revive(W: NDArray, C: NDArray, G: NDArray, offset: NDArray) -> None:
+def _revive(W: FloatArray, C: FloatArray, G: FloatArray, offset: FloatArray) -> None:
     """Restart programs that no cell uses any more from the cells that the others explain least."""
     dead = np.flatnonzero(~W.any(axis=0))
     if dead.size == 0 or dead.size == W.shape[1]:
@@ -178,7 +181,7 @@ def _revive(W: NDArray, C: NDArray, G: NDArray, offset: NDArray) -> None:
 
 def alternate(
     op: MatrixOperator,
-    W: NDArray,
+    W: FloatArray,
     update_usages: UpdateUsages,
     *,
     squared_norm: float,
@@ -193,7 +196,7 @@ def alternate(
     """
     errors: list[float] = []
 
-    def step(cross: NDArray | None = None) -> Loadings:
+    def step(cross: FloatArray | None = None) -> Loadings:
         loadings = fit_loadings(op, W, intercept=intercept, cross=cross)
         unit_rows(W, loadings.H)
         errors.append(error_of(squared_norm, loadings))
@@ -210,8 +213,8 @@ def alternate(
 
 
 def solve_usages(
-    op: MatrixOperator, loadings: Loadings, *, penalty: float | NDArray, start: NDArray | None = None
-) -> NDArray:
+    op: MatrixOperator, loadings: Loadings, *, penalty: float | FloatArray, start: FloatArray | None = None
+) -> FloatArray:
     """Return the penalised non-negative least squares usages for fixed loadings: sweeps, then the exact solution.
 
     The penalty (of all programs, or one of each) holds for rows of H with unit norm, whatever their norm is; ``start``
@@ -224,8 +227,8 @@ def solve_usages(
 
 
 def solve_usages_and_cross(
-    op: MatrixOperator, loadings: Loadings, *, penalty: float | NDArray, start: NDArray | None = None
-) -> tuple[NDArray, NDArray]:
+    op: MatrixOperator, loadings: Loadings, *, penalty: float | FloatArray, start: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return the usages of ``solve_usages``, and X'W."""
     problem = _UnitProblem(op, loadings, penalty, start)
     cross = op.through(problem.Ht, problem.W, problem.sweeps)
@@ -235,7 +238,9 @@ def solve_usages_and_cross(
 class _UnitProblem:
     """The usages of loadings that were brought to unit norm."""
 
-    def __init__(self, op: MatrixOperator, loadings: Loadings, penalty: float | NDArray, start: NDArray | None) -> None:
+    def __init__(
+        self, op: MatrixOperator, loadings: Loadings, penalty: float | FloatArray, start: FloatArray | None
+    ) -> None:
         self.W = np.zeros((op.shape[0], loadings.H.shape[0]), dtype=op.dtype) if start is None else start
         H, norms = loadings.H.copy(), np.linalg.norm(loadings.H, axis=1)
         self.norms = np.where(norms > 0, norms, 1)
@@ -250,6 +255,6 @@ class _UnitProblem:
             exact=True,
         )
 
-    def usages(self) -> NDArray:
+    def usages(self) -> FloatArray:
         self.W /= self.norms.astype(self.W.dtype)
         return self.W

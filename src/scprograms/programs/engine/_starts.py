@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.rotation import simple_structure
 from scprograms._core.sums import sum_in_order
-from scprograms._core.svd import Compression
 from scprograms._core.threads import map_blocks
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
+    from scprograms._core.svd import Compression
 
 STARTS = ("varimax", "svd", "kmeans", "nndsvd", "random")
 INTERCEPT_QUANTILE = 0.1
@@ -17,9 +21,10 @@ SIDE_TIE = 1e-3
 
 def starting_usages(
     name: str, compression: Compression, n_components: int, *, intercept: bool, rng: np.random.Generator
-) -> NDArray:
+) -> FloatArray:
     """Return W0 of the start called ``name``, in the dtype of the data."""
     n_obs = compression.Y.shape[0]
+    W: FloatArray
     if name == "random":
         W = rng.random((n_obs, n_components)) + 0.2
     elif name == "kmeans":
@@ -33,7 +38,7 @@ def starting_usages(
     return np.ascontiguousarray(W, dtype=compression.Y.dtype)
 
 
-def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:
+def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> FloatArray:
     """Left singular vectors, each weighted by the share of it that is above the noise, in simple structure.
 
     The last direction of the sketch stands for the noise. Without weights, the directions next to it turn the rotation
@@ -45,13 +50,13 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
         above_noise = np.ones(k)
     U = compression.left(k)
     U *= above_noise.astype(U.dtype)
-    scores = U @ simple_structure(U, rng=rng).astype(U.dtype)
+    scores: FloatArray = U @ simple_structure(U, rng=rng).astype(U.dtype)
     del U
 
     # A usage is the heavier side of its axis: by squares about zero or, of centred scores, by the longer tail.
     power = 3 if intercept else 2
 
-    def sides(a: int, b: int) -> NDArray:
+    def sides(a: int, b: int) -> FloatArray:
         powers = np.abs(scores[a:b].astype(np.float64)) ** power
         return np.array([(np.sign(scores[a:b]) * powers).sum(axis=0), powers.sum(axis=0)])
 
@@ -60,10 +65,11 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
     if intercept:
         # The cells that do not use a program are the bulk below its tail: their level is zero usage.
         scores -= np.array([np.quantile(score, INTERCEPT_QUANTILE) for score in scores.T], dtype=scores.dtype)
-    return np.maximum(scores, 0, out=scores)
+    np.maximum(scores, 0, out=scores)
+    return scores
 
 
-def signs_of(heavier: NDArray, total: NDArray, scores: NDArray) -> NDArray:
+def signs_of(heavier: FloatArray, total: FloatArray, scores: FloatArray) -> FloatArray:
     """Return the sign of what each column has more of on the positive side, of the ``total`` on both.
 
     Less than a thousandth of it more is a tie: then the first row positive that is at least 0.99 of the largest.
@@ -73,7 +79,7 @@ def signs_of(heavier: NDArray, total: NDArray, scores: NDArray) -> NDArray:
     return np.where(np.where(np.abs(heavier) < SIDE_TIE * total, first, heavier) < 0, -1, 1)
 
 
-def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
+def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> FloatArray:  # noqa: ARG001
     """Non-negative W that spans the leading left singular vectors, where one exists (Gillis & Kumar 2015).
 
     The first singular vector of a non-negative irreducible matrix is positive: enough of it, added to each of the
@@ -81,16 +87,16 @@ def _closed_form(compression: Compression, k: int, rng: np.random.Generator, *, 
     """
     U = compression.left(k).astype(np.float64)
     if intercept:
-        return U - U.min(axis=0)
+        return np.asarray(U - U.min(axis=0))
     first = U[:, 0] if U[:, 0].sum() >= 0 else -U[:, 0]
     used = first > np.finfo(compression.Y.dtype).eps * first.max()
     shift = np.max(-U[used] / first[used, None], axis=0)
     W = U + np.maximum(shift, 0) * first[:, None]
     W[:, 0] = first
-    return np.maximum(W, 0)
+    return np.asarray(np.maximum(W, 0))
 
 
-def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> NDArray:  # noqa: ARG001
+def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, intercept: bool) -> FloatArray:  # noqa: ARG001
     """Non-negative double SVD (Boutsidis & Gallopoulos 2008): the stronger signed half of each singular pair."""
     U, V = compression.left(k).astype(np.float64), compression.V[:, :k].astype(np.float64)
     W = np.empty_like(U)
@@ -104,10 +110,10 @@ def _nndsvd(compression: Compression, k: int, rng: np.random.Generator, *, inter
     return np.where(W > 0, W, W.mean())
 
 
-def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> NDArray:
+def _kmeans(compression: Compression, n_components: int, rng: np.random.Generator) -> FloatArray:
     from sklearn.cluster import KMeans
 
     Y = compression.Y
     n_clusters = min(n_components, Y.shape[0])
     labels = KMeans(n_clusters, n_init=3, random_state=int(rng.integers(2**31))).fit_predict(Y)
-    return np.eye(n_components)[labels] + 0.2
+    return np.asarray(np.eye(n_components)[labels] + 0.2)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import FloatArray
 
 STABILITY_FLOOR = 0.7
 PLATEAU = 0.95
@@ -17,21 +20,21 @@ class RankCurves:
 
     ranks: list[int]
     """Numbers of programs that were tried, n."""
-    error: NDArray
+    error: FloatArray
     """Frobenius norm of the residual, n."""
-    error_bound: NDArray
+    error_bound: FloatArray
     """The least possible one, n."""
-    error_ratio: NDArray
+    error_ratio: FloatArray
     """Their ratio, n."""
-    cv_error: NDArray
+    cv_error: FloatArray
     """Mean over the folds of the mean squared error on hidden entries."""
-    cv_sd: NDArray
+    cv_sd: FloatArray
     """Its standard deviation over the folds, n."""
-    stability: NDArray
+    stability: FloatArray
     """Mean cosine between matched programs of subsamples, n."""
-    stability_sd: NDArray
+    stability_sd: FloatArray
     """Its standard deviation over pairs of subsamples, n."""
-    silhouette: NDArray
+    silhouette: FloatArray
     """Mean silhouette width of the pooled programs, n."""
     n_folds: int
     """Folds of the cross-validation."""

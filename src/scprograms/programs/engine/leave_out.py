@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from scprograms._core.checks import logger
-from scprograms._core.matrix import Matrix
 from scprograms._core.nnls import finish_rows
 from scprograms._core.operators.prepare import prepare
 from scprograms._core.threads import for_blocks, threads
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, FloatArray, Matrix
 
 LEAST_LEFT = 1e-10
 """A program with less than this share of its squared loadings left has none."""
@@ -38,11 +41,11 @@ class UsagesWithout:
     def __init__(
         self,
         X: Matrix,
-        loadings: NDArray,
+        loadings: FloatArray,
         *,
-        baseline: NDArray,
-        center: NDArray,
-        scale: NDArray,
+        baseline: FloatArray,
+        center: FloatArray,
+        scale: FloatArray,
         penalty: float,
     ) -> None:
         self._H = np.asarray(loadings, dtype=np.float64)
@@ -52,11 +55,11 @@ class UsagesWithout:
         wide = X.astype(np.float64) if X.dtype != np.float64 else X
         self._C = prepare(wide, self._center, self._scale, intercept=False).op.matmul(self._H.T)
 
-    def changes(self, features: NDArray) -> bool:
+    def changes(self, features: Array) -> bool:
         """Whether any program has a loading on one of the features."""
         return bool(self._H[:, features].any())
 
-    def solve(self, features: NDArray, rows: NDArray, start: NDArray, *, n_jobs: int | None = None) -> NDArray:
+    def solve(self, features: Array, rows: Array, start: FloatArray, *, n_jobs: int | None = None) -> FloatArray:
         """Return the usages of some rows without some features, len(rows) x k in double precision.
 
         ``start`` are the usages of the rows with all features; nothing but time depends on it.

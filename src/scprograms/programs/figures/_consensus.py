@@ -74,7 +74,7 @@ def consensus(
     from matplotlib.colors import ListedColormap, to_rgb
 
     cosines, similarity = tables.consensus(adata, key=key), tables.consensus_similarity(adata, key=key)
-    names, stability = list(cosines), cosines.mean().to_numpy()
+    names, stability = list(cosines.columns), cosines.mean().to_numpy()
     codes = np.array([names.index(name) for name in similarity.index.get_level_values("program")])
     size = np.bincount(codes, minlength=len(names))
     centers = np.cumsum(size) - size / 2 - 0.5

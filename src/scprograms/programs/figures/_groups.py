@@ -106,7 +106,7 @@ def usage_heatmap(
         height=max(height, 4.5),
         left=side + 0.9,
         right=side + 1.6,
-        bottom=figure.text_width(list(usages), 8) + 0.3,
+        bottom=figure.text_width(list(usages.columns), 8) + 0.3,
         top=0.4,
     )
     height = figure.size_of(ax)[1]
@@ -132,7 +132,7 @@ def usage_heatmap(
         ax, centers, shown, fontsize=fontsize, importance=priority, bold=[_marked(control, control)], pad=0.2
     )
     ax.set_yticks([])
-    figure.label_columns(ax, list(usages))
+    figure.label_columns(ax, list(usages.columns))
     title = f"Usage of programs in {len(order):,} cells, by {groupby}"
     if n_named < len(names):
         title = f"{title}\nThe {n_named} largest of {len(names)} groups are named."

@@ -105,7 +105,7 @@ def loading_heatmap(
         height=height,
         left=side + 0.9,
         right=side + 1.6,
-        bottom=figure.text_width(list(table), 8) + 0.3,
+        bottom=figure.text_width(list(table.columns), 8) + 0.3,
         top=0.55,
     )
     low, high = figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
@@ -121,7 +121,7 @@ def loading_heatmap(
         )
     else:
         ax.set_ylabel(f"{len(table):,} genes", fontsize=figure.LABEL_SIZE)
-    figure.label_columns(ax, list(table))
+    figure.label_columns(ax, list(table.columns))
     figure.set_title(ax, _title(n_genes, direction, len(table)))
     figure.side_colorbar(ax, drawn, "loading", pad=0.15 + right)
     return figure.finish(fig, ax, owned=owned, show=show, return_fig=return_fig, save=save)
@@ -212,7 +212,7 @@ def loading_clustermap(
     fontsize = pitch * 72 * 0.82
     side = figure.text_width(list(table.index), fontsize) if named else 0.4
     width, height = float(np.clip(0.17 * table.shape[1], 1.6, 12)), max(2.5, len(table) * pitch) if named else 8.0
-    branches, bottom = 0.8, figure.text_width(list(table), 8) + 0.3
+    branches, bottom = 0.8, figure.text_width(list(table.columns), 8) + 0.3
     figsize = (branches + width + side + 1.3, branches + height + bottom + ROOM_ABOVE)
     low, high = figure.color_limits(table.to_numpy(), percentile=percentile, symmetric=True)
     grid = sns.clustermap(
@@ -260,13 +260,14 @@ def _top_loadings(
     """Genes x programs: the genes at the top of any of the programs, grouped by the first of these."""
     check_choice("direction", direction, ("up", "down", "both"))
     table = tables.loadings(adata, key=key)
-    table = table[select_programs(programs, list(table))]
+    table = table[select_programs(programs, list(table.columns))]
     if n_genes is None:
         return table
     directions: list[Any] = ["up", "down"] if direction == "both" else [direction]
     parts = [
-        tables.top_genes(adata, key=key, n_genes=n_genes, direction=way, programs=list(table), layout="long")
+        tables.top_genes(adata, key=key, n_genes=n_genes, direction=way, programs=list(table.columns), layout="long")
         for way in directions
     ]
-    genes = pd.concat(parts).sort_values("program", key=lambda names: names.map(list(table).index), kind="stable")
+    order = list(table.columns)
+    genes = pd.concat(parts).sort_values("program", key=lambda names: names.map(order.index), kind="stable")
     return table.loc[genes["gene"].drop_duplicates()]

@@ -99,7 +99,7 @@ def program_similarity(
         height=max(pitch * n_rows, 0.6),
         left=side + 0.75,
         right=1.3,
-        bottom=figure.text_width(list(table), 8) + 0.65,
+        bottom=figure.text_width(list(table.columns), 8) + 0.65,
         top=0.55,
     )
     colors = colormaps[cmap].with_extremes(bad="0.8")
@@ -108,7 +108,7 @@ def program_similarity(
     fontsize = float(np.clip(72 * height / n_rows * 0.8, 3.5, 8))
     ax.set_yticks(range(n_rows), list(table.index), fontsize=fontsize)
     ax.tick_params(axis="y", length=2, pad=2)
-    figure.label_columns(ax, list(table))
+    figure.label_columns(ax, list(table.columns))
     ax.set_ylabel(f"programs of {names[0]}", fontsize=figure.LABEL_SIZE)
     ax.set_xlabel(f"programs of {names[1]}", fontsize=figure.LABEL_SIZE)
     figure.set_title(ax, "Similarity of programs (frames: matched)")

@@ -264,4 +264,4 @@ def usages_by_group(
     """Usages of the chosen programs, the group of every cell, and the names of the groups, the control first."""
     table = read_usages(adata, key)
     groups = labels(adata, groupby, control=control)
-    return table[select_programs(programs, list(table))], groups, list(groups.cat.categories)
+    return table[select_programs(programs, list(table.columns))], groups, list(groups.cat.categories)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
-from scprograms._core.matrix import Matrix
 
 from ._design import Strata
 from ._recover import RECOVERED, Recovered, Trained, recover, train
-from ._signature import TrainingOptions
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._signature import TrainingOptions
 
 N_FOLDS = 5
 MOST_POINTS = 1000
@@ -24,13 +26,13 @@ _POOLED = -1
 class HeldOut:
     """Labelled cells as models that had not seen them did."""
 
-    cells: NDArray
+    cells: Array
     """Rows of the n cells that were given a state."""
-    state: NDArray
+    state: Array
     """The state that they were given, n."""
-    agreement: NDArray
+    agreement: Array
     """How near they are to it, n, at most 1."""
-    margin: NDArray
+    margin: Array
     """Logit of their own type above that of the best other one, n; NaN where unknown."""
 
 
@@ -38,16 +40,16 @@ class HeldOut:
 class Calibration:
     """What held-out cells scored: sorted, per cell type and state (of all states together: -1)."""
 
-    agreement: dict[tuple[int, int], NDArray]
+    agreement: dict[tuple[int, int], Array]
     """Sorted agreements of the cells that were given the state."""
-    margin: dict[tuple[int, int], NDArray]
+    margin: dict[tuple[int, int], Array]
     """Sorted margins of the cells of the type."""
     thresholds: dict[tuple[int, int], float]
     """Least score of a cell in the state, from 0 to 1."""
     n_cells: dict[tuple[int, int], int]
     """Held-out cells that were given the state."""
 
-    def scores(self, cell_types: NDArray, found: Recovered) -> NDArray:
+    def scores(self, cell_types: Array, found: Recovered) -> Array:
         """Return the score of each cell, from 0 to 1; NaN where no state was looked for.
 
         It is the smaller of two ranks among the held-out cells of the same type: that of how well the cell agrees with
@@ -68,7 +70,7 @@ class Calibration:
         return self.thresholds.get((cell_type, state), self.thresholds.get((cell_type, _POOLED), 0.0))
 
 
-def rank_in(ordered: NDArray, values: NDArray) -> NDArray:
+def rank_in(ordered: Array, values: Array) -> Array:
     """Return the share of the ``ordered`` values that each value exceeds, between them by interpolation.
 
     Below the lowest of them it falls to 0 within the distance from the lowest to the median.
@@ -100,8 +102,8 @@ def rank_in(ordered: NDArray, values: NDArray) -> NDArray:
 
 
 def make_folds(
-    cell_types: NDArray, states: NDArray, samples: NDArray, n_types: int, options: TrainingOptions
-) -> tuple[NDArray, NDArray]:
+    cell_types: Array, states: Array, samples: Array, n_types: int, options: TrainingOptions
+) -> tuple[Array, Array]:
     """Return the fold of each labelled cell (-1 for the others), and whether folds are whole samples, per type.
 
     Folds are whole samples where every state is still there, in enough cells and linked to the others, when one fold is
@@ -132,7 +134,7 @@ def make_folds(
     return fold, by_sample
 
 
-def _may_leave_out(fold: NDArray, samples: NDArray, states: NDArray, options: TrainingOptions) -> bool:
+def _may_leave_out(fold: Array, samples: Array, states: Array, options: TrainingOptions) -> bool:
     codes, counts = np.unique(states, return_counts=True)
     wanted = codes[counts >= options.min_cells]
     for f in np.unique(fold):
@@ -146,9 +148,7 @@ def _may_leave_out(fold: NDArray, samples: NDArray, states: NDArray, options: Tr
     return True
 
 
-def _have_one_state(
-    cell_types: NDArray, states: NDArray, samples: NDArray, n_types: int, options: TrainingOptions
-) -> NDArray:
+def _have_one_state(cell_types: Array, states: Array, samples: Array, n_types: int, options: TrainingOptions) -> Array:
     labelled = (cell_types >= 0) & (states >= 0) & (samples >= 0)
     counts = np.zeros((n_types, int(states.max(initial=0)) + 1), dtype=np.int64)
     np.add.at(counts, (cell_types[labelled], states[labelled]), 1)
@@ -157,9 +157,9 @@ def _have_one_state(
 
 def hold_out(
     matrix: Matrix,
-    cell_types: NDArray,
-    states: NDArray,
-    samples: NDArray,
+    cell_types: Array,
+    states: Array,
+    samples: Array,
     n_types: int,
     n_states: int,
     options: TrainingOptions,
@@ -214,7 +214,7 @@ def hold_out(
     return HeldOut(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confidence: float) -> Calibration:
+def calibrate(held_out: HeldOut, cell_types: Array, trained: Trained, confidence: float) -> Calibration:
     """Find the thresholds below which a share ``1 - confidence`` of labelled cells falls.
 
     The threshold of a state is the k-th lowest score of the n held-out cells that were given that state, k the largest
@@ -256,8 +256,8 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
     >>> sorted(found.n_cells), 0 < found.threshold(0, 1) < 0.1
     ([(0, 0), (0, 1)], True)
     """
-    agreement: dict[tuple[int, int], NDArray] = {}
-    margin: dict[tuple[int, int], NDArray] = {}
+    agreement: dict[tuple[int, int], Array] = {}
+    margin: dict[tuple[int, int], Array] = {}
     thresholds: dict[tuple[int, int], float] = {}
     n_cells: dict[tuple[int, int], int] = {}
     of_type = cell_types[held_out.cells]
@@ -292,7 +292,7 @@ def calibrate(held_out: HeldOut, cell_types: NDArray, trained: Trained, confiden
     return Calibration(agreement, margin, thresholds, n_cells)
 
 
-def lower_bound(scores: NDArray, confidence: float) -> float:
+def lower_bound(scores: Array, confidence: float) -> float:
     """Return the k-th lowest score, k the largest integer up to (1 - confidence) (n + 1); 0 where that is 0.
 
     Parameters
@@ -313,7 +313,7 @@ def lower_bound(scores: NDArray, confidence: float) -> float:
     return float(np.sort(scores)[k - 1]) if k >= 1 else 0.0
 
 
-def thin(ordered: NDArray) -> NDArray:
+def thin(ordered: Array) -> Array:
     """Return at most :data:`MOST_POINTS` of the sorted values, evenly spaced in rank."""
     if len(ordered) <= MOST_POINTS:
         return ordered

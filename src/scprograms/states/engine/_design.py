@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from scprograms._core.matrix import Matrix
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_CAP = 20
 """A state's larger samples are cut to the median of its samples, but not below so many cells."""
@@ -22,11 +23,11 @@ LARGEST_SHARE = 0.8
 class Strata:
     """The cells of one state in one sample are a stratum; only those that have cells are kept."""
 
-    sample: NDArray
+    sample: Array
     """Sample of each stratum."""
-    state: NDArray
+    state: Array
     """State of each stratum."""
-    of_cell: NDArray
+    of_cell: Array
     """Stratum of each cell."""
     n_samples: int
     """Number of samples."""
@@ -34,18 +35,18 @@ class Strata:
     """Number of states."""
 
     @classmethod
-    def of(cls, samples: NDArray, states: NDArray) -> Strata:
+    def of(cls, samples: Array, states: Array) -> Strata:
         """Return the strata of cells whose sample and state codes are given; both start at 0 without gaps."""
         n_samples, n_states = int(samples.max()) + 1, int(states.max()) + 1
         present, of_cell = np.unique(samples * n_states + states, return_inverse=True)
         return cls(present // n_states, present % n_states, of_cell, n_samples, n_states)
 
     @property
-    def sizes(self) -> NDArray:
+    def sizes(self) -> Array:
         """Cells of each stratum."""
         return np.bincount(self.of_cell, minlength=len(self.sample))
 
-    def components(self) -> NDArray:
+    def components(self) -> Array:
         """Return a number for each state: states with the same one are linked by samples that they share."""
         n = self.n_samples + self.n_states
         links = sparse.coo_array(
@@ -54,7 +55,7 @@ class Strata:
         _, found = sparse.csgraph.connected_components(links, directed=False)
         return found[self.n_samples :]
 
-    def draw(self, n_cells: int, rng: np.random.Generator) -> NDArray:
+    def draw(self, n_cells: int, rng: np.random.Generator) -> Array:
         """Return cells, n_cells at most, in which the samples of a state, and the states, count as alike as can be."""
         sizes = self.sizes
         medians = np.array([np.median(sizes[self.state == c]) for c in range(self.n_states)])
@@ -67,7 +68,7 @@ class Strata:
         return np.sort(order[rank < np.repeat(take, sizes)])
 
 
-def _level(available: NDArray, total: int) -> int:
+def _level(available: Array, total: int) -> int:
     """Return the largest limit to all strata with which they hold at most ``total`` together; at least 1."""
     low, high = 1, int(available.max())
     while low < high:
@@ -80,11 +81,11 @@ def _level(available: NDArray, total: int) -> int:
 class Moments:
     """Means and variances of all genes in each group of cells."""
 
-    means: NDArray
+    means: Array
     """Groups x genes."""
-    variances: NDArray
+    variances: Array
     """Groups x genes, of the population."""
-    n_detected: NDArray
+    n_detected: Array
     """Cells in which each gene is not zero."""
 
 
@@ -113,7 +114,7 @@ def stratum_moments(matrix: Matrix, strata: Strata) -> Moments:
     return group_moments(matrix, strata.of_cell, len(strata.sizes))
 
 
-def group_moments(matrix: Matrix, of_cell: NDArray, n_groups: int) -> Moments:
+def group_moments(matrix: Matrix, of_cell: Array, n_groups: int) -> Moments:
     """Return the moments of each gene in each group, in double precision; cells of no group (-1) are left out."""
     if (of_cell < 0).any():
         matrix, of_cell = matrix[of_cell >= 0], of_cell[of_cell >= 0]
@@ -121,15 +122,16 @@ def group_moments(matrix: Matrix, of_cell: NDArray, n_groups: int) -> Moments:
     n = len(of_cell)
     member = sparse.csr_array((np.ones(n), (of_cell, np.arange(n))), shape=(n_groups, n))
     if sparse.issparse(matrix):
-        values = sparse.csr_array(matrix, dtype=np.float64)
-        means = np.asarray((member @ values).todense()) / sizes
-        squares = np.asarray((member @ values.multiply(values)).todense()) / sizes
-        detected = np.bincount(values.indices[values.data != 0], minlength=matrix.shape[1])
+        # The stubs know no dtype beside a sparse matrix.
+        stored: sparse.csr_array = sparse.csr_array(matrix, dtype=np.float64)  # type: ignore[call-overload]
+        means: Array = np.asarray((member @ stored).todense()) / sizes
+        squares = np.asarray((member @ stored.multiply(stored)).todense()) / sizes
+        detected = np.bincount(stored.indices[stored.data != 0], minlength=matrix.shape[1])
         variances = np.maximum(squares - means**2, 0)
     else:
         values = np.asarray(matrix, dtype=np.float64)
-        means = (member @ values) / sizes
-        variances = (member @ (values - means[of_cell]) ** 2) / sizes
+        means = np.asarray(member @ values) / sizes
+        variances = np.asarray(member @ (values - means[of_cell]) ** 2) / sizes
         detected = np.count_nonzero(values, axis=0)
     variances[variances < 1e-12 * means**2] = 0  # what rounding leaves of equal values
     return Moments(means, variances, detected)
@@ -139,11 +141,11 @@ def group_moments(matrix: Matrix, of_cell: NDArray, n_groups: int) -> Moments:
 class Scaling:
     """What takes expression to z-scores: of each sample, and of the samples together."""
 
-    center: NDArray
+    center: Array
     """Samples x genes: what a gene would be on average if the sample held all states alike."""
-    scale: NDArray
+    scale: Array
     """Samples x genes: its standard deviation then."""
-    effects: NDArray
+    effects: Array
     """States x genes: how far a state is from that centre, in units of expression; they sum to 0 over the states."""
 
 

@@ -7,14 +7,15 @@ its own states have in common with those of the type would be found in it. Only 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
-from scprograms._core.matrix import Matrix
 
 from ._design import LEAST_CAP, group_moments
 from ._signature import dense
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 GENES_PER_TYPE, MOST_PER_PAIR, PAIR_GENES = 5, 10, 60
 """Genes that are higher in a type than in the mean of the others, and than in each other one."""
@@ -33,19 +34,19 @@ VARIANCE = 0.02
 class Identity:
     """What a cell's expression says of its type."""
 
-    genes: NDArray
+    genes: Array
     """Columns of the matrix."""
-    weights: NDArray
+    weights: Array
     """Genes x types: logits per unit of expression."""
-    intercepts: NDArray
+    intercepts: Array
     """Of the logits, one per type."""
-    means: NDArray
+    means: Array
     """Genes x types: mean expression."""
-    cell_types: NDArray
+    cell_types: Array
     """Codes of the types."""
 
 
-def fit_identity(matrix: Matrix, cell_types: NDArray, n_types: int) -> Identity | None:
+def fit_identity(matrix: Matrix, cell_types: Array, n_types: int) -> Identity | None:
     """Learn to tell all types with enough cells; None where there are not two.
 
     A cell counts by one over the square root of the number of cells of its type, and types with many cells are
@@ -99,13 +100,13 @@ def fit_identity(matrix: Matrix, cell_types: NDArray, n_types: int) -> Identity 
     return Identity(genes, weights.T, intercepts - weights @ center, means[:, genes].T, types)
 
 
-def _some(cells: NDArray) -> NDArray:
+def _some(cells: Array) -> Array:
     if len(cells) <= MOST_CELLS:
         return cells
     return cells[np.round(np.linspace(0, len(cells) - 1, MOST_CELLS)).astype(np.int64)]
 
 
-def _distinct_genes(means: NDArray, variance: NDArray) -> NDArray:
+def _distinct_genes(means: Array, variance: Array) -> Array:
     """Return the genes that set each type apart from the others on average, and from each of them."""
     n_types = len(means)
     per_pair = min(MOST_PER_PAIR, max(2, PAIR_GENES // (n_types - 1)))
@@ -120,7 +121,7 @@ def _distinct_genes(means: NDArray, variance: NDArray) -> NDArray:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def identity_margin(values: NDArray, identity: Identity, present: NDArray, own: int) -> NDArray:
+def identity_margin(values: Array, identity: Identity, present: Array, own: int) -> Array:
     """Return how far the logit of each cell's own type is above the largest of the others, at most 1.
 
     A gene that is missing counts as if all cells had what its own type has on average.
@@ -155,4 +156,4 @@ def identity_margin(values: NDArray, identity: Identity, present: NDArray, own: 
     mine = identity.cell_types == own
     missing = identity.means[~present][:, mine].T @ identity.weights[~present]
     logits = values @ identity.weights[present] + missing + identity.intercepts
-    return np.minimum(logits[:, mine][:, 0] - logits[:, ~mine].max(axis=1), CERTAIN)
+    return np.asarray(np.minimum(logits[:, mine][:, 0] - logits[:, ~mine].max(axis=1), CERTAIN))

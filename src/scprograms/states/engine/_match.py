@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ._scaling import posneg, z_scores
-from ._signature import Signature
 from ._solver import Loss, solve_states
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
+
+    from ._signature import Signature
 
 Reference = Literal["sample", "training"]
 """What z-scores of new cells are relative to: the cells of their own sample, or those of training."""
@@ -21,8 +24,8 @@ _ROUNDS = 3
 
 
 def match_states(
-    values: NDArray, samples: NDArray, signature: Signature, present: NDArray, *, loss: Loss, reference: Reference
-) -> tuple[NDArray, NDArray, NDArray]:
+    values: Array, samples: Array, signature: Signature, present: Array, *, loss: Loss, reference: Reference
+) -> tuple[Array, Array, Array]:
     """Return the state (an index into those of the signature), the shares, and the agreement of each cell.
 
     Parameters
@@ -71,7 +74,7 @@ def match_states(
     return own, shares, agreement(Z, signed, own)
 
 
-def agreement(Z: NDArray, signed: NDArray, own: NDArray) -> NDArray:
+def agreement(Z: Array, signed: Array, own: Array) -> Array:
     """Return how near each cell is to its state, among the directions in which states differ: 1 at the state or beyond.
 
     z-scores are projected on the space that the differences of the states span, where nearly all other variation is
@@ -112,12 +115,12 @@ def agreement(Z: NDArray, signed: NDArray, own: NDArray) -> NDArray:
     return found
 
 
-def _cosines(Z: NDArray, signed: NDArray) -> NDArray:
+def _cosines(Z: Array, signed: Array) -> Array:
     length = np.linalg.norm(Z, axis=1, keepdims=True) * np.linalg.norm(signed, axis=0)
     return np.asarray((Z @ signed) / np.where(length > 0, length, 1.0))
 
 
-def scale_sample(values: NDArray, signed: NDArray, effects: NDArray) -> NDArray:
+def scale_sample(values: Array, signed: Array, effects: Array) -> Array:
     """Return z-scores of the cells of one sample, as if it held all states alike.
 
     At first relative to mean and deviation of its cells. Then, a few times over, each cell is given the state that it

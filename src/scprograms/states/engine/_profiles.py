@@ -8,15 +8,16 @@ them lie in, a cell in another state of its type is off the mean of the known on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
-from scprograms._core.matrix import Matrix
 
 from ._design import LEAST_CAP, group_moments
 from ._identity import VARIANCE
 from ._signature import dense
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_GENES_IN_ALL, GENES_PER_GROUP = 100, 10
 EXPLAINED = 0.95
@@ -29,19 +30,19 @@ SHRINKAGE = 0.1
 class Profiles:
     """Means of groups, and the space in which cells are compared with them."""
 
-    genes: NDArray
+    genes: Array
     """Columns of the matrix."""
-    axes: NDArray
+    axes: Array
     """Genes x dimensions: within groups, cells have unit covariance along them."""
-    means: NDArray
+    means: Array
     """Genes x groups."""
-    cell_types: NDArray
+    cell_types: Array
     """Type of each group."""
-    states: NDArray
+    states: Array
     """State of each group; -1 for cells whose state is unknown."""
 
 
-def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profiles | None:
+def fit_profiles(matrix: Matrix, cell_types: Array, states: Array) -> Profiles | None:
     """Learn the space of the differences between groups; None where there are fewer than three with enough cells.
 
     Groups count alike, however many cells they have.
@@ -95,7 +96,7 @@ def fit_profiles(matrix: Matrix, cell_types: NDArray, states: NDArray) -> Profil
     return Profiles(genes, whitened, means[:, genes].T, groups[large] // n_codes, groups[large] % n_codes - 1)
 
 
-def profile_distance(values: NDArray, profiles: Profiles, present: NDArray, cell_type: int, state: int) -> NDArray:
+def profile_distance(values: Array, profiles: Profiles, present: Array, cell_type: int, state: int) -> Array:
     """Return the distance of each cell from the mean of a group, in standard deviations within groups.
 
     A gene that is missing counts as if all cells had what the group has on average. NaN where the group is unknown.
@@ -130,4 +131,4 @@ def profile_distance(values: NDArray, profiles: Profiles, present: NDArray, cell
     group = np.flatnonzero((profiles.cell_types == cell_type) & (profiles.states == state))
     if not len(group):
         return np.full(len(values), np.nan)
-    return np.linalg.norm((values - profiles.means[present, group[0]]) @ profiles.axes[present], axis=1)
+    return np.asarray(np.linalg.norm((values - profiles.means[present, group[0]]) @ profiles.axes[present], axis=1))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
-from scprograms._core.matrix import Matrix
 
 from ._design import LEAST_CAP, Strata
 from ._identity import LEAST_GENES, Identity, fit_identity, identity_margin
 from ._match import Reference, match_states
 from ._profiles import Profiles, fit_profiles, profile_distance
 from ._signature import Draws, Signature, TrainingOptions, dense, draw_runs
-from ._solver import Loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array, Matrix
+
+    from ._solver import Loss
 
 LEAST_CELLS = 20
 """Fewer cells of a type in a sample are not scaled by their own mean and deviation."""
@@ -52,7 +55,7 @@ class Trained:
     """What cells of these types are compared with."""
 
     @property
-    def states(self) -> dict[int, NDArray]:
+    def states(self) -> dict[int, Array]:
         """Codes of the states of each type that has any."""
         several = {t: signature.states for t, signature in self.signatures.items()}
         return {**several, **{t: np.array([c]) for t, c in self.single.items()}}
@@ -62,23 +65,23 @@ class Trained:
 class Recovered:
     """What the cells look like to the model, before any threshold."""
 
-    state: NDArray
+    state: Array
     """Code of the state with the largest share; -1 where none was looked for."""
-    shares: NDArray
+    shares: Array
     """Cells x states, rows sum to 1, or to 0 where no state was looked for."""
-    agreement: NDArray
+    agreement: Array
     """How near a cell is to its state (see :func:`agreement`; minus its distance, if its type has one); or NaN."""
-    margin: NDArray
+    margin: Array
     """Logit of its own type above that of the best other one; NaN where unknown."""
-    reason: NDArray
+    reason: Array
     """Index into :data:`REASONS`."""
 
 
 def train(
     matrix: Matrix,
-    cell_types: NDArray,
-    states: NDArray,
-    samples: NDArray,
+    cell_types: Array,
+    states: Array,
+    samples: Array,
     n_types: int,
     options: TrainingOptions,
     *,
@@ -159,12 +162,12 @@ def train(
 
 def recover(
     matrix: Matrix,
-    cell_types: NDArray,
-    samples: NDArray,
+    cell_types: Array,
+    samples: Array,
     trained: Trained,
     n_states: int,
     *,
-    columns: NDArray | None = None,
+    columns: Array | None = None,
     loss: Loss = "kl",
     reference: Reference = "sample",
 ) -> Recovered:
@@ -246,7 +249,7 @@ def recover(
     return Recovered(state, shares, nearness, margin, reason)
 
 
-def _margins(rows: Matrix, identity: Identity | None, columns: NDArray, own: int) -> NDArray:
+def _margins(rows: Matrix, identity: Identity | None, columns: Array, own: int) -> Array:
     unknown = np.full(rows.shape[0], np.nan)
     if identity is None or own not in identity.cell_types:
         return unknown

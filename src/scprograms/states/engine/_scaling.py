@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 CLIP = 10.0
 
 
-def z_scores(values: NDArray, center: NDArray, scale: NDArray) -> NDArray:
+def z_scores(values: Array, center: Array, scale: Array) -> Array:
     """Return ``(values - center) / scale`` within +-10; 0 where the scale is 0.
 
     Parameters
@@ -30,7 +34,7 @@ def z_scores(values: NDArray, center: NDArray, scale: NDArray) -> NDArray:
     return np.clip(np.where(scale > 0, Z, 0.0), -CLIP, CLIP)
 
 
-def posneg(Z: NDArray) -> NDArray:
+def posneg(Z: Array) -> Array:
     """Return the positive parts of all columns, then the negative parts with their sign turned: n x 2p.
 
     So scaled expression, which has signs, becomes a matrix that non-negative factorizations take [1]_.

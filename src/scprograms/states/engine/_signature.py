@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
-
-from scprograms._core.matrix import Matrix
 
 from ._design import Scaling, Strata, balanced_scaling, stratum_moments
 from ._scaling import posneg, z_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_DETECTED = 3
 """Genes seen in fewer cells are never features."""
@@ -42,31 +44,31 @@ class TrainingOptions:
 class Signature:
     """What is known of the states of one cell type."""
 
-    states: NDArray
+    states: Array
     """Codes of the states, S."""
-    genes: NDArray
+    genes: Array
     """Columns of the matrix that the features come from, p."""
-    W: NDArray
+    W: Array
     """2p x S, not negative: first the positive parts of the genes, then the negative ones; mean over runs."""
-    spread: NDArray
+    spread: Array
     """2p x S: standard deviation over runs."""
-    chosen: NDArray
+    chosen: Array
     """2p x S: share of the runs in which the feature was chosen for the state."""
-    effects: NDArray
+    effects: Array
     """p x S: how far a state is from the centre, in units of expression."""
-    center: NDArray
+    center: Array
     """Mean of each gene, p; over the training samples."""
-    scale: NDArray
+    scale: Array
     """Standard deviation of each gene, p; over the training samples."""
 
     @property
-    def signed(self) -> NDArray:
+    def signed(self) -> Array:
         """Genes x states: the mean z-score of each gene in each state."""
         p = len(self.genes)
         return self.W[:p] - self.W[p:]
 
 
-def state_means(V: NDArray, states: NDArray, n_states: int) -> NDArray:
+def state_means(V: Array, states: Array, n_states: int) -> Array:
     """Return the features x states matrix W that fits V by KL and by least squares for one-hot H.
 
     With every cell in one state, the losses between V' and W H (Kullback-Leibler, or squares) fall apart into one
@@ -93,7 +95,7 @@ def state_means(V: NDArray, states: NDArray, n_states: int) -> NDArray:
     return np.asarray(sparse.csr_array((share, (states, np.arange(n))), shape=(n_states, n)) @ V).T
 
 
-def specific_features(W: NDArray, n_per_state: int) -> NDArray:
+def specific_features(W: Array, n_per_state: int) -> Array:
     """Return the mask, features x states, of up to ``n_per_state`` features that are highest above all other states.
 
     A feature belongs to the state that it is largest in; what counts is how far that is above the second largest.
@@ -122,7 +124,7 @@ def specific_features(W: NDArray, n_per_state: int) -> NDArray:
     return chosen
 
 
-def rank_genes(scaling: Scaling, detected: NDArray, by: str) -> NDArray:
+def rank_genes(scaling: Scaling, detected: Array, by: str) -> Array:
     """Return the genes that vary, the most useful first.
 
     ``"variance"``: by the sum, over samples, of the ranks of their variances in the sample. ``"states"``: by the
@@ -142,19 +144,19 @@ def rank_genes(scaling: Scaling, detected: NDArray, by: str) -> NDArray:
 class Draws:
     """What each run over a draw of cells found for a cell type, and what the runs have in common."""
 
-    states: NDArray
+    states: Array
     """Codes of the states, S."""
-    genes: NDArray
+    genes: Array
     """Columns of the matrix, p."""
-    index: NDArray
+    index: Array
     """Number of each run."""
-    runs: NDArray
+    runs: Array
     """Mean features of each run, runs x 2p x S."""
-    effects: NDArray
+    effects: Array
     """How far a state is from the centre, p x S."""
-    center: NDArray
+    center: Array
     """Mean of each gene, p."""
-    scale: NDArray
+    scale: Array
     """Standard deviation of each gene, p."""
 
     def signature(self, n_per_state: int) -> Signature | None:
@@ -174,7 +176,7 @@ class Draws:
         )
 
 
-def aggregate(runs: NDArray, n_per_state: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def aggregate(runs: Array, n_per_state: int) -> tuple[Array, Array, Array, Array]:
     """Return the genes to keep, W and its spread over runs, and the share of runs that chose a feature for a state.
 
     Kept are genes with a feature that was chosen for the same state in more than half of the runs, with both signs.
@@ -209,8 +211,8 @@ def aggregate(runs: NDArray, n_per_state: int) -> tuple[NDArray, NDArray, NDArra
 
 def draw_runs(
     matrix: Matrix,
-    samples: NDArray,
-    states: NDArray,
+    samples: Array,
+    states: Array,
     options: TrainingOptions,
     *,
     stream: int = 0,
@@ -273,7 +275,7 @@ def draw_runs(
     )
 
 
-def dense(matrix: Matrix, columns: NDArray) -> NDArray:
+def dense(matrix: Matrix, columns: Array) -> Array:
     """Return some columns as a dense matrix in double precision."""
     part = matrix[:, columns]
     return np.asarray(part.toarray() if sparse.issparse(part) else part, dtype=np.float64)

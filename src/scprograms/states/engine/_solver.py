@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scprograms._core.nnls import finish_rows
 from scprograms._core.threads import for_blocks, jit
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array
 
 Loss = Literal["kl", "frobenius"]
 """What usages of states minimise: the Kullback-Leibler divergence, or the sum of squares."""
@@ -23,7 +25,7 @@ _ROWS = 1024
 
 
 @jit
-def _fit(W: NDArray, h: NDArray, f: NDArray) -> None:
+def _fit(W: Array, h: Array, f: Array) -> None:
     for j in range(W.shape[0]):
         total = 0.0
         for c in range(W.shape[1]):
@@ -32,7 +34,7 @@ def _fit(W: NDArray, h: NDArray, f: NDArray) -> None:
 
 
 @jit
-def _loss(v: NDArray, f: NDArray, mass: float) -> float:
+def _loss(v: Array, f: Array, mass: float) -> float:
     total = mass
     for j in range(v.size):
         if v[j] > 0:
@@ -43,7 +45,7 @@ def _loss(v: NDArray, f: NDArray, mass: float) -> float:
 
 
 @jit
-def _newton_step(H: NDArray, g: NDArray, free: NDArray, n: int, L: NDArray, d: NDArray) -> bool:
+def _newton_step(H: Array, g: Array, free: Array, n: int, L: Array, d: Array) -> bool:
     """Solve ``H d = g`` on the first n entries of ``free`` by Cholesky; False where H is singular there."""
     for i in range(n):
         value = g[free[i]]
@@ -67,7 +69,7 @@ def _newton_step(H: NDArray, g: NDArray, free: NDArray, n: int, L: NDArray, d: N
 
 
 @jit
-def kl_rows(V: NDArray, W: NDArray, out: NDArray, tol: float, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
+def kl_rows(V: Array, W: Array, out: Array, tol: float, start: int, stop: int) -> None:  # noqa: C901  one compiled loop
     """Minimise ``sum_j (W h)_j - v_j log (W h)_j`` over h >= 0 for the rows start..stop of V, into ``out``.
 
     A few multiplicative updates, then Newton steps on the entries that are not held at 0, projected and shortened until
@@ -154,7 +156,7 @@ def kl_rows(V: NDArray, W: NDArray, out: NDArray, tol: float, start: int, stop: 
             out[i, c] = h[c]
 
 
-def solve_states(V: NDArray, W: NDArray, *, loss: Loss = "kl") -> NDArray:
+def solve_states(V: Array, W: Array, *, loss: Loss = "kl") -> Array:
     """Return the usages H >= 0, cells x states, with the least loss between V and H W'.
 
     Parameters

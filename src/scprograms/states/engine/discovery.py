@@ -6,16 +6,17 @@ Loadings are k x 2p: the weights of the positive parts of p genes, then those of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-
-from scprograms._core.matrix import Matrix
 
 from ._design import Strata, stratum_moments
 from ._scaling import z_scores
 from ._signature import dense
+
+if TYPE_CHECKING:
+    from scprograms._core.matrix import Array, Matrix
 
 LEAST_DETECTED = 3
 """Genes seen in fewer cells do not enter."""
@@ -25,30 +26,30 @@ LEAST_DETECTED = 3
 class Factors:
     """The factors of one cell type, by number of cells."""
 
-    labels: NDArray
+    labels: Array
     """The factor of each cell, by its largest share of the usages; -1 for a cell that uses none."""
-    loadings: NDArray
+    loadings: Array
     """k x 2p."""
-    difference: NDArray
+    difference: Array
     """k x p: by how many standard deviations the mean of the factor's cells is above that of every other candidate."""
-    markers: NDArray
+    markers: Array
     """k x p: which genes are markers of which factor."""
-    negative_ratio: NDArray
+    negative_ratio: Array
     """Sum of the weights of the negative parts, as a multiple of that of the positive ones."""
-    stability: NDArray
+    stability: Array
     """How alike the signed loadings of a factor are to those that it is matched with in the runs, up to 1."""
-    order: NDArray
+    order: Array
     """Which of the factors that were passed each of these is."""
 
-    candidates: NDArray
+    candidates: Array
     """Mask of the factors with a ratio that is low enough for a state."""
 
-    def kept(self, *, min_markers: int) -> NDArray:
+    def kept(self, *, min_markers: int) -> Array:
         """Which factors are states: candidates that have more than ``min_markers`` markers."""
         return np.asarray(self.candidates & (self.markers.sum(axis=1) > min_markers))
 
 
-def signed(loadings: NDArray) -> NDArray:
+def signed(loadings: Array) -> Array:
     """Return the weights of the positive parts less those of the negative ones.
 
     All rows of loadings are alike in that both parts of a gene have like means; their difference is not.
@@ -57,7 +58,7 @@ def signed(loadings: NDArray) -> NDArray:
     return np.asarray(loadings[..., :p], dtype=np.float64) - loadings[..., p:]
 
 
-def matched_stability(loadings: NDArray, runs: NDArray) -> NDArray:
+def matched_stability(loadings: Array, runs: Array) -> Array:
     """Return the mean cosine of the signed loadings of each factor with those it is matched to in the runs."""
     reference = _unit(signed(loadings))
     cosines = np.empty((len(runs), len(loadings)))
@@ -68,12 +69,12 @@ def matched_stability(loadings: NDArray, runs: NDArray) -> NDArray:
     return np.asarray(cosines.mean(axis=0))
 
 
-def _unit(rows: NDArray) -> NDArray:
+def _unit(rows: Array) -> Array:
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.where(norms > 0, norms, 1))
 
 
-def scaled_genes(matrix: Matrix, samples: NDArray, n_genes: int) -> tuple[NDArray, NDArray]:
+def scaled_genes(matrix: Matrix, samples: Array, n_genes: int) -> tuple[Array, Array]:
     """Return z-scores within samples, float32, of the genes that vary most in them, and which genes these are.
 
     Genes are ranked by their variance in each sample; the sum of the ranks decides. Where a gene does not vary in a
@@ -90,10 +91,10 @@ def scaled_genes(matrix: Matrix, samples: NDArray, n_genes: int) -> tuple[NDArra
 
 
 def describe_factors(
-    scaled: NDArray,
-    usages: NDArray,
-    loadings: NDArray,
-    runs: NDArray,
+    scaled: Array,
+    usages: Array,
+    loadings: Array,
+    runs: Array,
     *,
     min_difference: float,
     max_negative_ratio: float,
@@ -144,7 +145,7 @@ def describe_factors(
     )
 
 
-def _best_of_others(rows: NDArray, candidates: NDArray) -> NDArray:
+def _best_of_others(rows: Array, candidates: Array) -> Array:
     """Return for each entry the largest entry of its column in a row of another candidate; 0 where there is none."""
     best = np.zeros(rows.shape)
     for j in range(len(rows)):

@@ -134,9 +134,9 @@ def _draw(ax: Axes, shares: pd.DataFrame, rows: list[str], cmap: str) -> None:
             shade = "white" if value > 55 else "black"
             ax.text(j, i, text, ha="center", va="center_baseline", fontsize=_FONT - 1, color=shade)
     ax.set_yticks(range(len(rows)), rows, fontsize=_FONT)
-    ax.set_xticks(range(shares.shape[1]), list(shares), rotation=90, fontsize=_FONT)
+    ax.set_xticks(range(shares.shape[1]), list(shares.columns), rotation=90, fontsize=_FONT)
     ax.tick_params(length=2, pad=2)
-    if list(shares)[-1] == slot_names.NON_STATE:
+    if list(shares.columns)[-1] == slot_names.NON_STATE:
         ax.axvline(shares.shape[1] - 1.5, color="0.3", linewidth=0.8)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from scprograms._core.validate import check_int, listing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class HasSignatures(Protocol):

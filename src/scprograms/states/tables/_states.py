@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from scprograms._anndata import slot_names
 from scprograms._core.validate import check_choice
 from scprograms.states.store import DISCOVERY_TABLES, read_discovery, read_recovered, read_recovery_table
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-from collections.abc import Sequence
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +15,12 @@ from scprograms._core.devices import choose_device, limited_threads
 from ._batches import Batches, Transform, canonical
 from ._networks import BasicAutoencoder, Network, SparseAutoencoder, StackedAutoencoder, Start, VariationalAutoencoder
 from ._trainer import Schedule, train
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from scprograms._core.matrix import Array
 
 Kind = Literal["basic", "sparse", "stacked", "vae"]
 KINDS = ("basic", "sparse", "stacked", "vae")
@@ -209,7 +213,7 @@ class Autoencoder:
             return StackedAutoencoder(start, self.n_latent, self.layers, dropout=self.dropout)
         return VariationalAutoencoder(start, self.n_latent, self.layers, dropout=self.dropout, depth=self.depth)
 
-    def encode(self, X: sparse.csr_matrix) -> np.ndarray:
+    def encode(self, X: sparse.csr_matrix) -> Array:
         """Return the latent variables of the rows of a CSR matrix, n x n_latent, float32."""
         device = next(self.network_.parameters()).device
         batches = Batches(sparse.csr_matrix(X), self.transform_, device)
@@ -239,7 +243,9 @@ class Autoencoder:
         )
 
     @classmethod
-    def load(cls, file: str | os.PathLike[str] | IO[bytes], *, device: str | None = None) -> tuple[Autoencoder, dict]:
+    def load(
+        cls, file: str | os.PathLike[str] | IO[bytes], *, device: str | None = None
+    ) -> tuple[Autoencoder, dict[str, Any]]:
         """Return what :meth:`save` wrote, and its ``extra``; nothing in the file is executed."""
         try:
             content = torch.load(file, map_location="cpu", weights_only=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scprograms._core.matrix import Array
 
 TRANSFORMS = ("tfidf", "binary", None)
 
@@ -36,7 +41,7 @@ class Transform:
     """What is done to the matrix before a network sees it; learned from the training cells."""
 
     kind: str | None
-    weights: np.ndarray
+    weights: Array
     """Factor of each feature."""
     length: float
     """Euclidean length that every row is scaled to; 0 leaves rows as they are."""
@@ -81,7 +86,7 @@ def canonical(X: sparse.csr_matrix) -> sparse.csr_matrix:
     return X
 
 
-def _row_of(X: sparse.csr_matrix) -> np.ndarray:
+def _row_of(X: sparse.csr_matrix) -> Array:
     return np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
 
 
@@ -94,7 +99,7 @@ class Batches:
         depth = np.maximum(np.diff(self.matrix.indptr), 1)
         self._log_depth = (np.log(depth) - transform.log_depth).astype(np.float32)
 
-    def take(self, rows: np.ndarray) -> Batch:
+    def take(self, rows: Array) -> Batch:
         """Return these rows."""
         part = self.matrix[rows]
         return Batch(
@@ -105,10 +110,10 @@ class Batches:
             log_depth=self._send(self._log_depth[rows][:, None]),
         )
 
-    def _send(self, array: np.ndarray) -> torch.Tensor:
+    def _send(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
-    def iterate(self, rows: np.ndarray, batch_size: int) -> Iterator[Batch]:
+    def iterate(self, rows: Array, batch_size: int) -> Iterator[Batch]:
         """Yield the rows in their order."""
         for start in range(0, len(rows), batch_size):
             yield self.take(rows[start : start + batch_size])

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ._batches import Batch
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._batches import Batch
 
 _SMALL = 0.02
 """Standard deviation of weights that begin near zero: what is random in them should not outlive the training."""

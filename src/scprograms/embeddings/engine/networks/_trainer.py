@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from ._batches import Batch, Batches
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    from scprograms._core.matrix import Array
+
+    from ._batches import Batch, Batches
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ def train(
     loss: Callable[[Batch, float], torch.Tensor],
     batches: Batches,
     *,
-    rows: np.ndarray,
-    held_out: np.ndarray,
+    rows: Array,
+    held_out: Array,
     schedule: Schedule,
     stage: str,
     order: np.random.Generator,
@@ -102,7 +107,7 @@ def _one_epoch(
     module: nn.Module,
     loss: Callable[[Batch, float], torch.Tensor],
     batches: Batches,
-    rows: np.ndarray,
+    rows: Array,
     schedule: Schedule,
     progress: float,
     optimizer: torch.optim.Optimizer,
@@ -123,7 +128,7 @@ def _evaluate(
     module: nn.Module,
     loss: Callable[[Batch, float], torch.Tensor],
     batches: Batches,
-    rows: np.ndarray,
+    rows: Array,
     batch_size: int,
 ) -> float:
     """Return the loss without dropout and noise, after the warm-up; NaN where there are no rows."""
