@@ -433,6 +433,7 @@ def rates(p):
     return np.mean(p <= 0.05), np.mean(p <= 0.001)
 
 
+@pytest.mark.slow
 def test_many_guides_per_cell_hold_with_guides_that_differ():
     """guide_key and replicate: every guide has an effect of its own; 20 targets x 200 programs.
 
@@ -479,6 +480,7 @@ def test_replicates_hold_with_covariates():
     assert rates(scp.get.effects(adata, "perturbation")["p"])[0] > 0.10  # without the covariate depth is an effect
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_papalexi_holds_one():
     if not PAPALEXI.exists():

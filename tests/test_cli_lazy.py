@@ -118,6 +118,7 @@ def test_same_results_from_disk(files, in_memory, tmp_path, name):
     same_results(tmp_path, in_memory(*options))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize(
     "options",

@@ -212,6 +212,7 @@ def test_survives_the_disk(adata, tmp_path):
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.skipif(not GASPERINI.exists(), reason=f"{GASPERINI} is not there")
 def test_guides_lower_their_own_targets_in_gasperini():

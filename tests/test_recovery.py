@@ -153,6 +153,7 @@ def test_kang_states_are_found_in_the_other_half_with_all_genes_and_without_a_th
     assert non_state(foreign) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 def test_kang_cells_of_a_state_that_a_type_lacks_in_training_are_no_state():
     adata, half = kang_half(np.random.default_rng(0))
