@@ -61,7 +61,7 @@ class DenseOperator(TwoProducts):
         dtype = np.dtype(float) if self.shape[1] <= EXACT_COLUMNS else self.dtype
         A = np.asarray(A, dtype=self.dtype)
 
-        def block(start: int, stop: int) -> FloatArray:
+        def block(start: int, stop: int) -> Array:
             return self._block(start, stop).astype(dtype, copy=False).T @ A[start:stop].astype(dtype, copy=False)
 
         product = sum_in_order(map_blocks(block, self.shape[0]), np.zeros((self.shape[1], A.shape[1])))
