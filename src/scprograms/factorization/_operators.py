@@ -88,7 +88,7 @@ class DenseOperator(TwoProducts):
 
 
 class SketchOperator(DenseOperator):
-    """A sketch, whose columns are so few that products with its transpose are taken, and stay, in float64."""
+    """A sketch: products with the transpose of its few columns are, and stay, in float64."""
 
     def rmatmul(self, A: NDArray) -> NDArray:
         return sum_of_products(self._X, A)
@@ -288,7 +288,7 @@ def sum_in_order(parts: Iterable[NDArray], total: NDArray) -> NDArray:
 
 
 def sum_of_products(A: NDArray, B: NDArray) -> NDArray:
-    """``A.T @ B`` over many rows, in float64 throughout: errors of fits are small differences of such sums."""
+    """``A.T @ B`` in float64: errors of fits are small differences of such sums."""
 
     def block(start: int, stop: int) -> NDArray:
         left = A[start:stop].astype(np.float64)

@@ -54,7 +54,7 @@ def cosine_similarity(A: NDArray, B: NDArray) -> NDArray:
 
 
 def best_pairs(similarity: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the one-to-one pairs of rows and columns with the largest sum, the most similar first.
+    """One-to-one pairs of rows and columns with the largest sum, best first.
 
     Sums that tie to nine digits are told apart by rules, not by rounding: those with the larger squares first (one
     perfect pair and one bad one go before two of middling similarity), then those that keep the order of rows.
