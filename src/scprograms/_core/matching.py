@@ -55,7 +55,7 @@ def cosine_similarity(A: Array, B: Array) -> Array:
 
 
 def best_pairs(similarity: Array) -> tuple[Array, Array]:
-    """Rows and columns of the one-to-one pairs with the largest sum of similarities, the most similar pair first.
+    """One-to-one pairs of rows and columns with the largest sum, best first.
 
     A row or column that is NaN throughout stays without a partner. Sums that tie to nine digits are told apart by
     rules, not by rounding: those with the larger squares first (one perfect pair and one bad one go before two of

@@ -15,9 +15,10 @@ def progress_bar(*iterable: Any, shown: bool, **options: Any) -> Any:
 
 
 def is_look(n_done: int) -> bool:
-    """Whether a stop rule is asked after so many iterations: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, ...
+    """Whether a stop rule is asked after so many iterations.
 
-    Between two looks what the rule measures changes by much more than rounding can: the count is that of the data.
+    It is after 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, ... of them: between two looks, what it measures changes by far more
+    than rounding does, so that the count follows from the data and not from the last bits of a sum.
     """
     while n_done > 3 and n_done % 2 == 0:
         n_done //= 2

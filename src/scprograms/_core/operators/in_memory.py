@@ -81,7 +81,7 @@ class DenseOperator(TwoProducts):
 
 
 class SketchOperator(DenseOperator):
-    """A sketch, whose columns are so few that products with its transpose are taken, and stay, in float64."""
+    """A sketch: products with the transpose of its few columns are, and stay, in float64."""
 
     def rmatmul(self, A: FloatArray) -> FloatArray:
         return sum_of_products(self._X, A)

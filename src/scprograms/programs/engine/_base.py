@@ -33,10 +33,10 @@ def column_variances(W: FloatArray) -> FloatArray:
 
 
 def order_of_programs(variance: FloatArray, H: FloatArray) -> Array:
-    """Return the order of programs by falling variance, and of those that tie in it by where along the genes H lies.
+    """Order of programs by falling variance, with a rule for ties.
 
     Sorted variances that differ by less than a thousandth are a tie, and so are all that hang together by such steps.
-    What decides it is the mean position of the genes, weighted by their squared loadings.
+    Within a tie, programs are in the order of the mean position of their genes, weighted by squared loadings.
     """
     order = np.argsort(-variance, kind="stable")
     ranked = variance[order]

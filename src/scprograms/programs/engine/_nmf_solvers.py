@@ -108,7 +108,7 @@ def alternate_non_negative(
 
 
 def change_of_columns(before: FloatArray, after: FloatArray) -> float:
-    """Return the Frobenius norm of the change of columns that are brought to unit norm, over the norm of all."""
+    """Relative change, in the Frobenius norm, of columns brought to unit norm."""
     units = []
     for columns in (before.astype(np.float64), after.astype(np.float64)):
         norms = np.linalg.norm(columns, axis=0)

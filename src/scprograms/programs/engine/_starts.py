@@ -70,9 +70,10 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
 
 
 def signs_of(heavier: FloatArray, total: FloatArray, scores: FloatArray) -> FloatArray:
-    """Return the sign of what each column has more of on the positive side, of the ``total`` on both.
+    """Signs that turn the heavier side of each column to the positive.
 
-    Less than a thousandth of it more is a tie: then the first row positive that is at least 0.99 of the largest.
+    ``heavier`` is what the positive side weighs more than the other, ``total`` what both weigh. A difference below a
+    thousandth is a tie, which the first row decides that is at least 0.99 of the largest: it becomes positive.
     """
     sizes = np.abs(scores)
     first = scores[(sizes >= 0.99 * sizes.max(axis=0)).argmax(axis=0), np.arange(scores.shape[1])]
