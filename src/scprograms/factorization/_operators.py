@@ -14,6 +14,8 @@ from ._kernels import column_deviations, column_sums, gather_rows, row_deviation
 from ._parallel import ROWS_PER_BLOCK, for_blocks, map_blocks
 from ._protocol import MatrixOperator, RowUpdate, TwoProducts, is_dask
 
+CACHED_ROWS = 1024
+"""Of so many rows at a time copies in float64 are made: those of more leave the cache."""
 EXACT_COLUMNS = 512
 """Of so few columns, products with the transpose are taken in float64 throughout."""
 
@@ -291,8 +293,12 @@ def sum_of_products(A: NDArray, B: NDArray) -> NDArray:
     """``A.T @ B`` in float64: errors of fits are small differences of such sums."""
 
     def block(start: int, stop: int) -> NDArray:
-        left = A[start:stop].astype(np.float64)
-        return left.T @ (left if B is A else B[start:stop].astype(np.float64))
+        total = np.zeros((A.shape[1], B.shape[1]))
+        for first in range(start, stop, CACHED_ROWS):
+            rows = slice(first, min(first + CACHED_ROWS, stop))
+            left = A[rows].astype(np.float64)
+            total += left.T @ (left if B is A else B[rows].astype(np.float64))
+        return total
 
     return sum_in_order(map_blocks(block, A.shape[0]), np.zeros((A.shape[1], B.shape[1])))
 
