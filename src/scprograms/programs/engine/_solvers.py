@@ -193,6 +193,7 @@ def alternate(
     """Alternate sweeps over W, which is overwritten, with least squares for H.
 
     Ends once a sweep changes the error by less than ``tol`` of it; asked at the looks of ``is_look`` and at the end.
+    Under a penalty the error may rise as well.
     """
     errors: list[float] = []
 

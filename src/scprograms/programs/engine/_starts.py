@@ -54,11 +54,11 @@ def _varimax(compression: Compression, k: int, rng: np.random.Generator, *, inte
     del U
 
     # A usage is the heavier side of its axis: by squares about zero or, of centred scores, by the longer tail.
-    power = 3 if intercept else 2
 
     def sides(a: int, b: int) -> FloatArray:
-        powers = np.abs(scores[a:b].astype(np.float64)) ** power
-        return np.array([(np.sign(scores[a:b]) * powers).sum(axis=0), powers.sum(axis=0)])
+        rows = scores[a:b].astype(np.float64)
+        powers = np.square(rows) * (rows if intercept else np.sign(rows))
+        return np.array([powers.sum(axis=0), np.abs(powers).sum(axis=0)])
 
     heavier, total = sum_in_order(map_blocks(sides, len(scores)), np.zeros((2, k)))
     scores *= signs_of(heavier, total, scores).astype(scores.dtype)
