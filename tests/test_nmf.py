@@ -495,7 +495,7 @@ def test_bad_parameters(kwargs, error, message, screen):
 
 
 def test_defaults_of_tol_are_recorded(screen):
-    assert fitted(screen[0])[0].tol_ == 1e-3
+    assert fitted(screen[0])[0].tol_ == 2e-3
     assert fitted(screen[0], solver="lsnmf")[0].tol_ == 1e-4
     assert fitted(screen[0], tol=0.5)[0].tol_ == 0.5
 

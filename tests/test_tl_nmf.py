@@ -100,7 +100,7 @@ def test_the_programs_are_the_planted_ones(adata):
 @pytest.mark.parametrize(
     ("given", "recorded"),
     [
-        ({}, {"solver": "hals", "loss": "frobenius", "tol": 1e-3, "max_iter": 200, "init": "varimax"}),
+        ({}, {"solver": "hals", "loss": "frobenius", "tol": 2e-3, "max_iter": 200, "init": "varimax"}),
         ({"solver": "lsnmf", "max_iter": np.int64(9)}, {"solver": "lsnmf", "tol": 1e-4, "max_iter": 9}),
         ({"solver": "cd", "tol": 0}, {"solver": "cd", "tol": 0.0}),
         ({"solver": "mu", "loss": "kullback-leibler"}, {"solver": "mu", "loss": "kullback-leibler"}),
@@ -114,7 +114,7 @@ def test_params_are_plain_and_complete(given, recorded, adata):
     scp.tl.nmf(adata, np.int64(4), **given)
     defaults = {
         "n_programs": 4, "layer": None, "mask_var": None, "init": "varimax", "solver": "hals", "loss": "frobenius",
-        "max_iter": 200, "tol": 1e-4 if recorded.get("solver") == "mu" else 1e-3, "random_state": 0, "method": "nmf",
+        "max_iter": 200, "tol": 1e-4 if recorded.get("solver") == "mu" else 2e-3, "random_state": 0, "method": "nmf",
     }  # fmt: skip
     expected = {name: value for name, value in {**defaults, **recorded}.items() if value is not None}
     params = adata.uns["nmf"]["params"]

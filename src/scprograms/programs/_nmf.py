@@ -64,7 +64,7 @@ def nmf(
         Largest number of sweeps (``"hals"``: over the compressed matrix, and again over the matrix itself).
     tol
         When to stop. ``"hals"``: a sweep changes the loadings (as rows of unit norm, in the Frobenius norm) and the
-        error by less than this share of them (default 1e-3); ``"cd"`` and ``"mu"``: as in scikit-learn (1e-4);
+        error by less than this share of them (default 2e-3); ``"cd"`` and ``"mu"``: as in scikit-learn (1e-4);
         ``"lsnmf"``: the projected gradient falls below this share of the first one (1e-4).
     key_added
         Name of the slots below.
