@@ -44,7 +44,7 @@ PAGES = {
         "Autoencoders",
         'The one part that needs torch: `pip install "scprograms[deep]"`. {func}`scprograms.tl.autoencoder` is the '
         "same on AnnData; the network that predicts accessibility belongs to "
-        "{class}`scprograms.accessibility.AccessibilityModel`.",
+        "{class}`scprograms.accessibility.engine.AccessibilityModel`.",
     ),
     "accessibility.engine": (
         "From expression to accessibility",

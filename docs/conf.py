@@ -101,7 +101,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     # From tuple[str, ...]; Python documents it as a constant.
     ("py:data", r"Ellipsis"),
-    # What an argument must have, for type checkers; the docstring says it in words.
+    # What an argument must have or may be, for type checkers; the docstring says it in words.
+    ("py:.*", r"scprograms\._core\..*"),
     ("py:class", r"scprograms\.[\w.]+\.Has\w+"),
 ]
 if ONLINE:

@@ -86,6 +86,11 @@ def in_any_order(state):
     )
 
 
+def test_columns_of_a_table_are_entries(adata):
+    write(adata, obs=pd.DataFrame({"c": range(6), "d": list("abcdef")}, index=adata.obs_names), var=pd.DataFrame())
+    assert adata.obs["d"].tolist() == list("abcdef")
+
+
 def test_a_view_becomes_a_copy_and_its_parent_stays(adata):
     part = adata[:3]
     before = everything(adata)

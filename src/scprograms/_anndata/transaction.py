@@ -31,10 +31,11 @@ def write(
     its own, as with any assignment.
     """
     given = {"obsm": obsm, "varm": varm, "layers": layers, "obs": obs, "var": var, "uns": uns}
-    changes: list[tuple[str, str, Any]] = [
-        (slot, name, _MISSING) for slot in remove or {} for name in (remove or {})[slot]
-    ]
-    changes += [(slot, name, value) for slot, entries in given.items() for name, value in (entries or {}).items()]
+    changes: list[tuple[str, str, Any]] = []
+    for slot, names in (remove or {}).items():
+        changes += [(slot, name, _MISSING) for name in names]
+    for slot, entries in given.items():
+        changes += [] if entries is None else [(slot, name, value) for name, value in entries.items()]
     before: list[tuple[str, str, Any]] = []
     matrix = adata.X if X is not None else None
     with warnings.catch_warnings():
@@ -43,9 +44,9 @@ def write(
             if X is not None:
                 adata.X = X
             for slot, name, value in changes:
-                entries = getattr(adata, slot)
-                before.append((slot, name, entries.get(name, _MISSING)))
-                _set(entries, name, value)
+                there = getattr(adata, slot)
+                before.append((slot, name, there.get(name, _MISSING)))
+                _set(there, name, value)
         except BaseException:
             for slot, name, value in reversed(before):
                 _set(getattr(adata, slot), name, value)
