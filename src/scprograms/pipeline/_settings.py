@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What an analysis is to do; the names are those of :func:`scprograms.pipeline.analyse` and of ``scprograms run``."""
+    """What an analysis is to do; names are those of :func:`scprograms.pipeline.analyse` and of ``scprograms run``."""
 
     groupby: str
     """Column of ``.obs`` with the perturbations."""
