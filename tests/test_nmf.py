@@ -234,6 +234,8 @@ def test_what_holds_the_matrix_changes_nothing(dtype, kwargs, screen):
     X = screen[0].astype(dtype)
     model, W = fitted(X, **kwargs)
     tolerance = {np.float32: 1e-4, np.float64: 1e-8}[dtype]
+    if kwargs.get("solver") in {"cd", "mu"} and dtype == np.float32:
+        tolerance = 3e-3  # scikit-learn ends these, by an error whose last bits depend on what holds the matrix
     for holder in (sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, sparse.csc_array):
         other, usages = fitted(holder(X), **kwargs)
         assert usages.dtype == other.components_.dtype == W.dtype == dtype

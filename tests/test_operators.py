@@ -343,6 +343,7 @@ def test_overlapping_contexts_leave_the_blas_as_it_was():
 
 def test_overlapping_fits_leave_the_blas_as_it_was():
     X = planted(300, 60, 3)[0]
+    SemiNMF(3, random_state=0).fit(X)  # loads what it needs
     before = threadpool_info()
     with ThreadPoolExecutor(4) as pool:
         fits = list(pool.map(lambda _: SemiNMF(3, random_state=0).fit_transform(X), range(12)))
