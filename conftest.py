@@ -31,6 +31,7 @@ ENGINE = {
     "test_onmf",
     "test_operators",
     "test_permutation",
+    "test_properties",
     "test_rank_sweep",
     "test_recovery_engine",
     "test_redundancy",

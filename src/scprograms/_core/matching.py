@@ -62,11 +62,11 @@ def best_pairs(similarity: Array) -> tuple[Array, Array]:
     middling similarity), then those that keep the order of rows.
     """
     known = [np.flatnonzero(~np.isnan(similarity).all(axis=axis)) for axis in (1, 0)]
-    found = similarity[np.ix_(*known)]
+    found = np.round(similarity[np.ix_(*known)], TIE_DIGITS)
     place = np.linspace(0, 1, found.shape[0])[:, None] - np.linspace(0, 1, found.shape[1])
     preferred = found + TIE * np.square(found) - 0.1 * TIE * np.square(place)
     rows, columns = linear_sum_assignment(preferred, maximize=True)
-    order = np.argsort(-np.round(found[rows, columns], TIE_DIGITS), kind="stable")
+    order = np.argsort(-found[rows, columns], kind="stable")
     return known[0][rows[order]], known[1][columns[order]]
 
 
