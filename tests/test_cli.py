@@ -23,8 +23,8 @@ from scipy import sparse
 import scprograms as scp
 from scprograms import get
 from scprograms.cli import main
+from scprograms.cli._commands import settings_of
 from scprograms.cli._parser import make_parser
-from scprograms.cli._run import settings_of
 from scprograms.pipeline import Journal, _analysis, _truth
 from scprograms.pipeline._h5ad import write_h5ad
 from scprograms.pipeline._prepare import prepare, read_screen

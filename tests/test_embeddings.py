@@ -16,9 +16,9 @@ from sklearn.metrics import silhouette_score
 
 import scprograms as scp
 from scprograms.cli import main
-from scprograms.cli._embed_input import LABEL, add_labels, read_data
 from scprograms.embeddings.engine import embedding_scores, neighbor_means, tfidf
 from scprograms.pipeline import InputError
+from scprograms.pipeline._embedding_input import LABEL, add_labels, read_data
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 

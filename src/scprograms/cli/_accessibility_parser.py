@@ -5,28 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _commands
 from ._types import count, not_negative, positive, seed
 
 if TYPE_CHECKING:
     import argparse
-
-
-def _train(options: argparse.Namespace) -> None:
-    from ._accessibility import train
-
-    train(options)
-
-
-def _predict(options: argparse.Namespace) -> None:
-    from ._accessibility import predict
-
-    predict(options)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from ._accessibility import report
-
-    report(options)
 
 
 def add_accessibility(commands: Any) -> None:
@@ -47,7 +30,7 @@ def _add_train(own: Any) -> None:
     parser = own.add_parser("train", help="fit, choose and test models", description="Fit the mean of each peak, ridge "
                             "regression, kNN and (with torch) a network; choose on validation cells; report on test "
                             "cells.")  # fmt: skip
-    parser.set_defaults(command=_train)
+    parser.set_defaults(command=_commands.train_accessibility)
     _add_data(parser)
     parser.add_argument("--model", choices=("auto", "mean", "ridge", "knn", "network"), default="auto", help="default: "
                         "auto, the best on validation cells")  # fmt: skip
@@ -79,7 +62,7 @@ def _add_train(own: Any) -> None:
 def _add_predict(own: Any) -> None:
     parser = own.add_parser("predict", help="predict for other cells", description="Predict accessibility of other "
                             "cells by a trained model. With both modalities, they are tested as well.")  # fmt: skip
-    parser.set_defaults(command=_predict)
+    parser.set_defaults(command=_commands.predict_accessibility)
     parser.add_argument(
         "model_file", metavar="MODEL.npz", type=Path, help="as 'scprograms accessibility train' wrote it"
     )
@@ -90,7 +73,7 @@ def _add_predict(own: Any) -> None:
 def _add_report(own: Any) -> None:
     parser = own.add_parser("report", help="draw and tabulate a report again", description="Write tables and figures "
                             "of a file that train or predict wrote.")  # fmt: skip
-    parser.set_defaults(command=_report)
+    parser.set_defaults(command=_commands.report_accessibility)
     parser.add_argument("atac_file", metavar="ATAC.h5ad", type=Path, help="the accessibility with its report")
     _add_output(parser)
 

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from . import _commands
 from ._types import count, not_negative, number, positive, seed
-
-if TYPE_CHECKING:
-    import argparse
-
-
-def _embed(options: argparse.Namespace) -> None:
-    from ._embed import embed
-
-    embed(options)
 
 
 def _share(text: str) -> float:
@@ -30,7 +22,7 @@ def add_embed(commands: Any) -> None:
         "encoder, the loss, a UMAP by label and, where labels are known, how well clusters agree with them. Needs "
         'torch: pip install "scprograms[deep]".',
     )
-    parser.set_defaults(command=_embed)
+    parser.set_defaults(command=_commands.embed)
     parser.add_argument("data", metavar="DATA", type=Path, help=".h5ad file of cells x peaks; or a table of peaks x "
                         "cells (.txt, .tsv, .csv, with .gz); or a folder with a matrix of peaks x cells (.mtx, .mtx.gz)"
                         ", its barcodes and peaks, as SCALE reads them")  # fmt: skip

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from . import _commands
 from ._types import count, not_negative, percent, seed
-
-if TYPE_CHECKING:
-    import argparse
-
-
-def _modules(options: argparse.Namespace) -> None:
-    from ._modules import modules
-
-    modules(options)
 
 
 def add_modules(commands: Any) -> None:
@@ -25,7 +17,7 @@ def add_modules(commands: Any) -> None:
         description="Pseudo-bulk, non-negative matrix factorization, feature scores and modules of the features (such "
         "as cCREs), samples and groups, with tables, figures and a BED file for each module.",
     )
-    parser.set_defaults(command=_modules)
+    parser.set_defaults(command=_commands.modules)
     parser.add_argument("peaks", metavar="PEAKS.h5ad", type=Path, help="cells x features with counts; or samples x "
                         "features")  # fmt: skip
     parser.add_argument("--groupby", required=True, nargs="+", metavar="COLUMN", help="columns of .obs that make a "

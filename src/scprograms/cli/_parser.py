@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from scprograms._core.version import VERSION
 
+from . import _commands
 from ._types import count, not_negative, percent, positive, seed
 
 
@@ -35,18 +36,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
-    from ._run import run
-
-    run(options)
-
-
-def _demo(options: argparse.Namespace) -> None:
-    from ._demo import demo
-
-    demo(options)
-
-
 def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
@@ -54,7 +43,7 @@ def _add_run(commands: Any) -> None:
         description="Quality control, normalisation, semi-NMF, analysis of variance and enrichment of a screen, with "
         "tables, figures and a report to read.",
     )
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_commands.run)
     run.add_argument("screen", metavar="SCREEN.h5ad", type=Path, help="cells x genes; raw counts are best (with --lazy "
                      "a zarr store as well)")  # fmt: skip
     run.add_argument("--groupby", required=True, metavar="COLUMN", help="column of .obs with the perturbations")
@@ -103,7 +92,7 @@ def _add_demo(commands: Any) -> None:
         description="Simulate a screen with known programs and effects, analyse it as 'scprograms run' does, and "
         "compare what is found with what is true. Nothing is downloaded.",
     )
-    demo.set_defaults(command=_demo)
+    demo.set_defaults(command=_commands.demo)
     demo.add_argument("--n-cells", type=count, default=4000, metavar="N", help="default: 4000")
     demo.add_argument("--n-genes-screen", type=count, default=2000, metavar="N", help="genes (default: 2000)")
     demo.add_argument("--n-planted", type=count, default=20, metavar="N", help="planted programs (default: 20)")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scprograms._core.files import atomic_path
 from scprograms.pipeline import Journal, peak_memory_gib
 
 from ._signals import check_stop
@@ -15,7 +13,6 @@ from ._signals import check_stop
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 _BAR = "{n_fmt}/{total_fmt} |{bar:24}| {elapsed} {desc}"
 
@@ -32,14 +29,6 @@ def journal_of(options: Namespace, *, n_steps: int) -> Iterator[Journal]:
         Journal(bar, between_steps=check_stop) as journal,
     ):
         yield journal
-
-
-def write_summary(journal: Journal, options: Namespace, stage: Path) -> None:
-    """Write what was done, what to mind, and the command."""
-    notes = [f"Note: {note}" for note in journal.notes]
-    lines = [*journal.steps, *notes, "", shlex.join(["scprograms", *options.argv])]
-    with atomic_path(stage / "summary.txt") as part:
-        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def print_end(journal: Journal, options: Namespace, last: str, *, said: Iterable[str] = ()) -> None:

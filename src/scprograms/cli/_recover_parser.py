@@ -5,40 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import _commands
 from ._types import count, not_negative, seed
 
 if TYPE_CHECKING:
     import argparse
-
-
-def _train(options: argparse.Namespace) -> None:
-    from ._recover_train import train
-
-    train(options)
-
-
-def _aggregate(options: argparse.Namespace) -> None:
-    from ._recover_train import aggregate
-
-    aggregate(options)
-
-
-def _apply(options: argparse.Namespace) -> None:
-    from ._recover import apply
-
-    apply(options)
-
-
-def _validate(options: argparse.Namespace) -> None:
-    from ._recover import validate
-
-    validate(options)
-
-
-def _discover(options: argparse.Namespace) -> None:
-    from ._recover import discover
-
-    discover(options)
 
 
 def add_recover(commands: Any) -> None:
@@ -57,7 +28,7 @@ def add_recover(commands: Any) -> None:
         description="Find the states of each cell type from the data alone, and write the cells with their states: "
         "'scprograms recover train FOLDER/discovered.h5ad --state discovery_state ...' learns them.",
     )
-    discover.set_defaults(command=_discover)
+    discover.set_defaults(command=_commands.discover_states)
     _add_cells(discover, labelled=False)
     discover.add_argument("--n-factors", type=count, nargs="+", metavar="K", help="numbers of factors to choose from "
                           "(default: 2 to 8)")  # fmt: skip
@@ -75,7 +46,7 @@ def add_recover(commands: Any) -> None:
         "one run: scprograms recover train CELLS.h5ad ... --run-index $SLURM_ARRAY_TASK_ID -o RUNS; then "
         "'scprograms recover aggregate RUNS -o MODEL.h5ad' gives the model of all runs.",
     )
-    train.set_defaults(command=_train)
+    train.set_defaults(command=_commands.train_recovery)
     _add_cells(train, labelled=True)
     _add_training(train)
     train.add_argument("--run-index", type=seed, nargs="+", metavar="I", help="do only these runs, from 0 to --n-runs "
@@ -90,7 +61,7 @@ def add_recover(commands: Any) -> None:
         help="put the runs of array jobs together",
         description="Put the runs of array jobs together: the model is that of one training with all of them.",
     )
-    aggregate.set_defaults(command=_aggregate)
+    aggregate.set_defaults(command=_commands.aggregate_recovery)
     aggregate.add_argument(
         "runs", nargs="+", type=Path, metavar="FOLDER|RUN.h5ad", help="what 'train --run-index' wrote"
     )
@@ -103,7 +74,7 @@ def add_recover(commands: Any) -> None:
         help="find the states in other cells",
         description="Find the states in other cells: tables, a map where cells have places, and the cells themselves.",
     )
-    apply.set_defaults(command=_apply)
+    apply.set_defaults(command=_commands.apply_recovery)
     _add_cells(apply, labelled=False)
     apply.add_argument("--model", type=Path, required=True, metavar="MODEL.h5ad", help="from 'train' or 'aggregate'")
     apply.add_argument("--min-score", type=float, metavar="SCORE", help="cells below are in no state (default: the "
@@ -119,7 +90,7 @@ def add_recover(commands: Any) -> None:
         help="leave each sample out in turn",
         description="Train on all samples but one, predict that one, and compare: confusion, and F1 of each state.",
     )
-    validate.set_defaults(command=_validate)
+    validate.set_defaults(command=_commands.validate_recovery)
     _add_cells(validate, labelled=True, needs_samples=True)
     _add_training(validate)
     validate.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="where to write")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from scprograms._core.files import atomic_path
 from scprograms._core.validate import ProgramsWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
 
@@ -105,6 +108,13 @@ class Journal:
         """Add something that a reader should mind."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def write_summary(self, folder: Path, argv: Sequence[str]) -> None:
+        """Write what was done, what to mind, and the command that did it."""
+        notes = [f"Note: {note}" for note in self.notes]
+        lines = [*self.steps, *notes, "", shlex.join(["scprograms", *argv])]
+        with atomic_path(folder / "summary.txt") as part:
+            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     @property
     def seconds(self) -> float:

@@ -9,9 +9,9 @@ from scprograms._anndata import slot_names
 from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms.accessibility.engine import AccessibilityModel
-from scprograms.pipeline import InputError, Journal, explained, one_line, results_folder, write_h5ad
 
-from ._progress import journal_of, print_end
+from ._h5ad import write_h5ad
+from ._journal import InputError, Journal, explained, one_line
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 MODEL_FILE, ATAC_FILE, PREDICTIONS_FILE = "model.npz", "atac.h5ad", "predictions.h5ad"
-_OWN_FILES = ("tables/*.csv", "figures/*.png", "figures/*.pdf", MODEL_FILE, ATAC_FILE, PREDICTIONS_FILE, "summary.txt")
+OWN_FILES = ("tables/*.csv", "figures/*.png", "figures/*.pdf", MODEL_FILE, ATAC_FILE, PREDICTIONS_FILE, "summary.txt")
 _TARGET_SUM = 1e4
 _SETTINGS = (
     "model", "n_genes", "n_peaks", "layer", "atac_layer", "groupby", "test_groups", "gene_distance",
@@ -29,61 +29,56 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-def train(options: Namespace) -> None:
+def train(options: Namespace, journal: Journal, stage: Path) -> list[str]:
     """Fit, test and write."""
-    with results_folder(options.out, replaces=_OWN_FILES) as stage, journal_of(options, n_steps=3) as journal:
-        with journal.step("reading"):
-            data = _read(options, journal)
-            if len(data) < 2:
-                msg = "Training needs both modalities: pass DATA.h5mu, or RNA.h5ad ATAC.h5ad."
-                raise InputError(msg)
-        with journal.step("training"):
-            settings = {name: getattr(options, name) for name in _SETTINGS}
-            try:
-                with explained():
-                    model = tl.train_accessibility(data, **settings)
-            except ImportError as error:
-                raise InputError(one_line(error)) from error
-            model.write(stage / MODEL_FILE)
-        with journal.step("writing"):
-            _write(data["atac"], stage)
-    print_end(
-        journal, options, f"Results are in {options.out}", said=[get.accessibility(data["atac"]).attrs["summary"]]
-    )
+    with journal.step("reading"):
+        data = _read(options, journal)
+        if len(data) < 2:
+            msg = "Training needs both modalities: pass DATA.h5mu, or RNA.h5ad ATAC.h5ad."
+            raise InputError(msg)
+    with journal.step("training"):
+        settings = {name: getattr(options, name) for name in _SETTINGS}
+        try:
+            with explained():
+                model = tl.train_accessibility(data, **settings)
+        except ImportError as error:
+            raise InputError(one_line(error)) from error
+        model.write(stage / MODEL_FILE)
+    with journal.step("writing"):
+        _write(data["atac"], stage)
+    return [get.accessibility(data["atac"]).attrs["summary"]]
 
 
-def predict(options: Namespace) -> None:
+def predict(options: Namespace, journal: Journal, stage: Path) -> list[str]:
     """Predict by a model from a file."""
-    with results_folder(options.out, replaces=_OWN_FILES) as stage, journal_of(options, n_steps=3) as journal:
-        with journal.step("reading"):
-            with explained():
-                model = AccessibilityModel.read(options.model_file)
-            data = _read(options, journal)
-        with journal.step("predicting"), explained():
-            if len(data) == 1:
-                found = tl.predict_accessibility(data["rna"], model, layer=options.layer)
-            else:
-                tl.predict_accessibility(data, model, layer=options.layer, atac_layer=options.atac_layer, evaluate=True)
-        with journal.step("writing"):
-            if len(data) == 1:
-                write_h5ad(found, stage / PREDICTIONS_FILE)
-                summary = f"Predicted {found.n_vars:,} peaks of {found.n_obs:,} cells."
-            else:
-                _write(data["atac"], stage)
-                summary = get.accessibility(data["atac"]).attrs["summary"]
-    print_end(journal, options, f"Results are in {options.out}", said=[summary])
+    with journal.step("reading"):
+        with explained():
+            model = AccessibilityModel.read(options.model_file)
+        data = _read(options, journal)
+    with journal.step("predicting"), explained():
+        if len(data) == 1:
+            found = tl.predict_accessibility(data["rna"], model, layer=options.layer)
+        else:
+            tl.predict_accessibility(data, model, layer=options.layer, atac_layer=options.atac_layer, evaluate=True)
+    with journal.step("writing"):
+        if len(data) == 1:
+            write_h5ad(found, stage / PREDICTIONS_FILE)
+            summary = f"Predicted {found.n_vars:,} peaks of {found.n_obs:,} cells."
+        else:
+            _write(data["atac"], stage)
+            summary = get.accessibility(data["atac"]).attrs["summary"]
+    return [summary]
 
 
-def report(options: Namespace) -> None:
+def report(options: Namespace, journal: Journal, stage: Path) -> list[str]:
     """Write tables and figures of a file that has a report."""
-    with results_folder(options.out, replaces=_OWN_FILES[:3]) as stage, journal_of(options, n_steps=2) as journal:
-        with journal.step("reading"):
-            adata = _read_h5ad(options.atac_file)
-            with explained():
-                summary = get.accessibility(adata).attrs["summary"]
-        with journal.step("writing"):
-            _write_report(adata, stage)
-    print_end(journal, options, f"Results are in {options.out}", said=[summary])
+    with journal.step("reading"):
+        adata = _read_h5ad(options.atac_file)
+        with explained():
+            summary = get.accessibility(adata).attrs["summary"]
+    with journal.step("writing"):
+        _write_report(adata, stage)
+    return [summary]
 
 
 def _read(options: Namespace, journal: Journal) -> dict[str, AnnData]:

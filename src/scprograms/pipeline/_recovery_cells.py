@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, Journal, one_line
 from scprograms.report.figures import save_picture
+
+from ._journal import InputError, Journal, one_line
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -11,11 +11,11 @@ from scprograms import get, pl, pp, report, tl
 from scprograms._anndata.slot_names import table_name
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, Journal, explained, one_line, results_folder, write_h5ad
 from scprograms.report.figures import save_picture
 from scprograms.report.formats import plural
 
-from ._progress import journal_of, print_end, write_summary
+from ._h5ad import write_h5ad
+from ._journal import InputError, Journal, explained, one_line
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -25,26 +25,23 @@ if TYPE_CHECKING:
 
 KEY = "nmf"
 N_STEPS = 6
-_OWN_FILES = ("beds/*.bed", "figures/*.png", "figures/*.pdf", "groups_*.csv")
+OWN_FILES = ("beds/*.bed", "figures/*.png", "figures/*.pdf", "groups_*.csv")
 
 
-def modules(options: Namespace) -> None:
-    """Find the modules of the file that the options name, and write everything into their folder."""
-    folder = results_folder(options.out, replaces=_OWN_FILES)
-    with folder as stage, journal_of(options, n_steps=N_STEPS) as journal:
-        with journal.step("reading"):
-            adata = _read(options, journal)
-        with journal.step("pseudo-bulk"):
-            adata = _pseudobulk(adata, options, journal)
-        with journal.step("factorization"):
-            _factorize(adata, options, journal)
-        with journal.step("modules"):
-            _assign(adata, options, journal)
-        with journal.step("figures"):
-            _draw(adata, options, stage / "figures", journal)
-        with journal.step("tables"):
-            _write(adata, options, stage, journal)
-    print_end(journal, options, f"Results are in {options.out}")
+def find_modules(options: Namespace, journal: Journal, stage: Path) -> None:
+    """Find the modules of the file that the options name, and write everything into the folder."""
+    with journal.step("reading"):
+        adata = _read(options, journal)
+    with journal.step("pseudo-bulk"):
+        adata = _pseudobulk(adata, options, journal)
+    with journal.step("factorization"):
+        _factorize(adata, options, journal)
+    with journal.step("modules"):
+        _assign(adata, options, journal)
+    with journal.step("figures"):
+        _draw(adata, options, stage / "figures", journal)
+    with journal.step("tables"):
+        _write(adata, options, stage, journal)
 
 
 def _read(options: Namespace, journal: Journal) -> AnnData:
@@ -176,4 +173,4 @@ def _write(adata: AnnData, options: Namespace, stage: Path, journal: Journal) ->
             table.to_csv(part)
     report.write_beds(adata, stage / "beds", key=KEY)
     write_h5ad(adata, stage / "modules.h5ad")
-    write_summary(journal, options, stage)
+    journal.write_summary(stage, options.argv)

@@ -10,7 +10,8 @@ from scipy import sparse
 
 from scprograms._anndata.transaction import write
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, one_line
+
+from ._journal import InputError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path

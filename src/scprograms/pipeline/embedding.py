@@ -10,11 +10,12 @@ from scprograms import get, pl, pp, tl
 from scprograms._anndata.transaction import write
 from scprograms._core.files import atomic_path
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, Journal, add_umap, explained, results_folder, write_h5ad
 from scprograms.report.figures import save_picture
 
-from ._embed_input import LABEL, add_labels, read_data
-from ._progress import journal_of, print_end, write_summary
+from ._embedding_input import LABEL, add_labels, read_data
+from ._h5ad import write_h5ad
+from ._journal import InputError, Journal, explained
+from ._pictures import add_umap
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -24,25 +25,22 @@ if TYPE_CHECKING:
 
 KEY = "autoencoder"
 N_STEPS = 5
-_OWN_FILES = ("figures/*.png", "figures/*.pdf", "scores.csv")
+OWN_FILES = ("figures/*.png", "figures/*.pdf", "scores.csv")
 
 
-def embed(options: Namespace) -> None:
-    """Train an autoencoder on the data that the options name, and write everything into their folder."""
-    folder = results_folder(options.out, replaces=_OWN_FILES)
-    with folder as stage, journal_of(options, n_steps=N_STEPS) as journal:
-        _check_torch()
-        with journal.step("reading"):
-            adata, label = _read(options, journal)
-        with journal.step("training"):
-            _train(adata, options, stage, journal)
-        with journal.step("scores"):
-            _score(adata, label, options, stage, journal)
-        with journal.step("figures"):
-            _draw(adata, label, options, stage / "figures")
-        with journal.step("tables"):
-            _write(adata, options, stage, journal)
-    print_end(journal, options, f"Results are in {options.out}")
+def embed(options: Namespace, journal: Journal, stage: Path) -> None:
+    """Train an autoencoder on the data that the options name, and write everything into the folder."""
+    _check_torch()
+    with journal.step("reading"):
+        adata, label = _read(options, journal)
+    with journal.step("training"):
+        _train(adata, options, stage, journal)
+    with journal.step("scores"):
+        _score(adata, label, options, stage, journal)
+    with journal.step("figures"):
+        _draw(adata, label, options, stage / "figures")
+    with journal.step("tables"):
+        _write(adata, options, stage, journal)
 
 
 def _check_torch() -> None:
@@ -153,4 +151,4 @@ def _write(adata: AnnData, options: Namespace, stage: Path, journal: Journal) ->
         with atomic_path(stage / name) as part:
             table.to_csv(part)
     write_h5ad(adata, stage / "embedding.h5ad")
-    write_summary(journal, options, stage)
+    journal.write_summary(stage, options.argv)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from scprograms import tl
 from scprograms._core.validate import listing
-from scprograms.pipeline import InputError, Journal, explained
 from scprograms.report.formats import plural
 
-from ._progress import journal_of, print_end
-from ._recover_shared import TRAINING, read_cells, training_arguments
+from ._journal import InputError, Journal, explained
+from ._recovery_cells import TRAINING, read_cells, training_arguments
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,28 +20,22 @@ if TYPE_CHECKING:
 _RUN = "run_{:05d}.h5ad"
 
 
-def train(options: Namespace) -> None:
+def train(options: Namespace, journal: Journal) -> list[str]:
     """Learn a model, or single runs of one."""
-    with journal_of(options, n_steps=2) as journal:
+    if options.run_index is None:
+        _check_model_path(options.out)
+    else:
+        _check_runs(options)
+    with journal.step("reading"):
+        adata = read_cells(options, journal, options.state)
+    with journal.step("training"), explained():
         if options.run_index is None:
-            _check_model_path(options.out)
+            model = tl.train_recovery(adata, options.state, options.cell_type, **training_arguments(options))
+            model.write(options.out)
+            _say_what(model, journal)
         else:
-            _check_runs(options)
-        with journal.step("reading"):
-            adata = read_cells(options, journal, options.state)
-        with journal.step("training"), explained():
-            if options.run_index is None:
-                model = tl.train_recovery(adata, options.state, options.cell_type, **training_arguments(options))
-                model.write(options.out)
-                _say_what(model, journal)
-            else:
-                _train_runs(adata, options, journal)
-    print_end(
-        journal,
-        options,
-        f"{'The model is' if options.run_index is None else 'Runs are'} in {options.out}",
-        said=journal.steps,
-    )
+            _train_runs(adata, options, journal)
+    return journal.steps
 
 
 def _train_runs(adata: AnnData, options: Namespace, journal: Journal) -> None:
@@ -78,27 +71,26 @@ def _check_same(path: Path, model: tl.RecoveryModel, arguments: dict[str, Any]) 
             raise InputError(msg)
 
 
-def aggregate(options: Namespace) -> None:
+def aggregate(options: Namespace, journal: Journal) -> list[str]:
     """Put runs together."""
-    with journal_of(options, n_steps=2) as journal:
-        _check_model_path(options.out)
-        with journal.step("reading"), explained():
-            paths = _run_files(options.runs)
-            models = [tl.RecoveryModel.read(path) for path in paths]
-        with journal.step("aggregating"), explained():
-            n_runs = int(models[0].params["n_runs"])
-            missing = sorted(set(range(n_runs)) - {_run_of(path) for path in paths})
-            if missing:
-                text = f"{plural(len(missing), 'run')} of {n_runs} missing: {', '.join(map(str, missing[:20]))}"
-                if not options.allow_missing:
-                    msg = f"{text}. Do them, or pass --allow-missing."
-                    raise InputError(msg)
-                journal.note(f"{text}; the model is that of the others.")
-            model = tl.RecoveryModel.aggregate(models)
-            model.write(options.out)
-            journal.say(f"Put {plural(len(models), 'run')} together.")
-            _say_what(model, journal)
-    print_end(journal, options, f"The model is in {options.out}", said=journal.steps)
+    _check_model_path(options.out)
+    with journal.step("reading"), explained():
+        paths = _run_files(options.runs)
+        models = [tl.RecoveryModel.read(path) for path in paths]
+    with journal.step("aggregating"), explained():
+        n_runs = int(models[0].params["n_runs"])
+        missing = sorted(set(range(n_runs)) - {_run_of(path) for path in paths})
+        if missing:
+            text = f"{plural(len(missing), 'run')} of {n_runs} missing: {', '.join(map(str, missing[:20]))}"
+            if not options.allow_missing:
+                msg = f"{text}. Do them, or pass --allow-missing."
+                raise InputError(msg)
+            journal.note(f"{text}; the model is that of the others.")
+        model = tl.RecoveryModel.aggregate(models)
+        model.write(options.out)
+        journal.say(f"Put {plural(len(models), 'run')} together.")
+        _say_what(model, journal)
+    return journal.steps
 
 
 def _run_files(paths: list[Path]) -> list[Path]:
