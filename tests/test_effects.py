@@ -235,7 +235,10 @@ def test_targets_by_mapping_and_by_column(adata, caplog):
     by_mapping = run(adata, drop_target=True, target={f"t{i}": [f"GENE{i}"] for i in range(4)})
     for other in (by_column, by_mapping):
         pd.testing.assert_frame_equal(other.drop(columns="perturbation"), named.drop(columns="perturbation"))
-    with caplog.at_level(logging.INFO, logger="scprograms"):
+    with (
+        caplog.at_level(logging.INFO, logger="scprograms"),
+        pytest.warns(scp.ProgramsWarning, match=r"1 of \d perturbations have no target among the genes .*'t1'"),
+    ):
         run(adata, drop_target=True, target={"t0": "GENE0", "t1": "nowhere"})
     assert "nowhere, the target of t1, is not measured" in caplog.text
     with pytest.warns(scp.ProgramsWarning, match="nothing was dropped"):
@@ -247,7 +250,10 @@ def test_targets_by_mapping_and_by_column(adata, caplog):
 
 def test_a_gene_outside_the_fit_is_not_dropped(adata, caplog):
     adata.varm["semi_nmf_model"].loc["GENE1", "used"] = False
-    with caplog.at_level(logging.INFO, logger="scprograms"):
+    with (
+        caplog.at_level(logging.INFO, logger="scprograms"),
+        pytest.warns(scp.ProgramsWarning, match=r"1 of \d perturbations have no target .*'GENE1'.*a pair has two"),
+    ):
         run(adata, drop_target=True)
     assert "GENE1, the target of GENE1, did not enter the fit" in caplog.text
 

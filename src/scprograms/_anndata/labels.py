@@ -80,3 +80,31 @@ def read_colors(adata: AnnData, labels: Labels) -> dict[str, str] | None:
         return None
     categories = [str(name) for name in column.cat.categories]
     return dict(zip(categories, map(str, colors), strict=False)) if len(colors) >= len(categories) else None
+
+
+_NO_LABEL = {"", "nan", "none", "na", "n/a", "null", "unassigned", "negative", "doublet", "multiplet"}
+"""Texts that mostly stand for a missing label; none is dropped, for they may be names (nan is a gene of the fly)."""
+
+
+def warn_about_labels(labels: Labels) -> None:
+    """Warn about labels that read like no label, and about labels that differ in spelling alone."""
+    n_cells = np.bincount(labels.codes[labels.labelled], minlength=len(labels.names))
+    where = f"adata.obs[{labels.key!r}]"
+    empty = [f"{name!r} ({n_cells[i]} cells)" for i, name in enumerate(labels.names) if _bare(name) in _NO_LABEL]
+    if empty:
+        warn(
+            f"{where} has {', '.join(empty)}, which is taken as a group like any other. If it stands for no label, "
+            f"make it missing: {where} = {where}.replace(..., None)."
+        )
+    spelled: dict[str, list[str]] = {}
+    for i, name in enumerate(labels.names):
+        spelled.setdefault(_bare(name).replace("-", "").replace("_", "").replace(" ", ""), []).append(
+            f"{name!r} ({n_cells[i]} cells)"
+        )
+    for names in spelled.values():
+        if len(names) > 1:
+            warn(f"{where} has {' and '.join(names)}: groups of their own, although only the spelling differs.")
+
+
+def _bare(name: str) -> str:
+    return name.strip().casefold()

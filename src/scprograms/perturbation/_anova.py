@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from scprograms._anndata import slot_names
-from scprograms._anndata.labels import Labels, read_labels
+from scprograms._anndata.labels import Labels, read_labels, warn_about_labels
 from scprograms._anndata.obs import find_replicates, read_names
 from scprograms._anndata.slots import read_usages, write_table
 from scprograms._core.validate import check_choice, check_int, listing, warn
@@ -153,6 +153,7 @@ def program_anova(
     """
     usages = read_usages(adata, key)
     labels = read_labels(adata, groupby)
+    warn_about_labels(labels)
     check_choice("method", method, METHODS)
     check_choice("statistic", statistic, STATISTICS)
     names = {"covariates": read_names("covariates", covariates)}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scprograms._anndata import slot_names
-from scprograms._anndata.labels import check_level, read_labels
+from scprograms._anndata.labels import check_level, read_labels, warn_about_labels
 from scprograms._anndata.obs import find_replicates, read_covariates, read_names, read_replicates, read_strata
 from scprograms._anndata.slots import read_usages, write_table
 from scprograms._core.multiple_testing import benjamini_hochberg
@@ -288,6 +288,7 @@ def read_control_cells(
 ) -> ControlCells:
     """Return the control cells, and how large perturbations are, in guides or in cells per stratum."""
     labels = read_labels(adata, groupby)
+    warn_about_labels(labels)
     level = check_level(labels, control, name="control")
     among = kept = labels.labelled
     strata_of, design, units = np.zeros(adata.n_obs, dtype=np.int64), None, None

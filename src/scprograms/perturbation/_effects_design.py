@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scprograms._anndata import slot_names
-from scprograms._anndata.labels import Labels, check_level, read_labels
+from scprograms._anndata.labels import Labels, check_level, read_labels, warn_about_labels
 from scprograms._anndata.matrix import read_gene_names, read_matrix
-from scprograms._anndata.obs import find_replicates, read_covariates, read_replicates, read_strata
+from scprograms._anndata.obs import find_replicates, read_covariates, read_names, read_replicates, read_strata
 from scprograms._anndata.slots import read_fit, read_fitted_loadings, read_model
 from scprograms._core.validate import check_has_key, listing, warn
 from scprograms.programs.engine.leave_out import UsagesWithout
 
 from .engine.carriers import carriers_of_targets, compare_carriers
-from .engine.comparison import Comparison, Effects, Options, compare, compare_without_targets
+from .engine.comparison import Comparison, Effects, Options, compare, compare_without_targets, not_estimable
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -41,8 +41,13 @@ class LeaveOut:
     measured: set[str]
     target: Targets
 
-    def features_of(self, adata: AnnData, names: list[str], cells_of: list[NDArray]) -> dict[int, NDArray]:
-        """Return the features to leave out for each perturbation that has any; ``cells_of`` are their cells."""
+    def features_of(
+        self, adata: AnnData, names: list[str], cells_of: list[NDArray], *, rows: list[int]
+    ) -> dict[int, NDArray]:
+        """Return the features to leave out for each perturbation that has any.
+
+        ``cells_of`` are the cells of each group; ``rows`` are the groups that are tested.
+        """
         genes = _targets(adata, self.target, names, cells_of)
         found, n_fitted = {}, 0
         for g, wanted in enumerate(genes):
@@ -55,6 +60,13 @@ class LeaveOut:
             features = np.array(sorted({self.feature[gene] for gene in fitted}), dtype=np.int64)
             if len(features) and self.solver.changes(features):
                 found[g] = features
+        without = [names[g] for g in rows if genes[g] and not set(genes[g]) & set(self.feature)]
+        if n_fitted and without:
+            hint = "" if self.target is not None else " Say with target= which genes they target: a pair has two."
+            warn(
+                f"drop_target: {len(without)} of {len(rows)} perturbations have no target among the genes of the fit "
+                f"({listing(without, at_most=5)}), and nothing was dropped for them.{hint}"
+            )
         if not n_fitted:
             shown = listing([gene for wanted in genes for gene in wanted], at_most=5)
             warn(
@@ -134,6 +146,7 @@ def effects_of_groups(
 ) -> tuple[Effects, list[str], list[int]]:
     """Compare the groups of a column; return effects, the names of all groups, and those that get rows."""
     labels = read_labels(adata, groupby)
+    warn_about_labels(labels)
     level = None if control is None else check_level(labels, control, name="control")
     if len(labels.names) < 2:
         msg = (
@@ -162,11 +175,12 @@ def effects_of_groups(
     comparison = Comparison(
         codes, len(labels.names), None if rest else level, replicates=replicates, n_tests=len(rows), **design
     )
+    _check_covariates(labels.names, not_estimable(comparison), rows, covariates)
     if leave_out is None:
         effects = compare(usages, comparison, options)
     else:
         cells_of = [np.flatnonzero(codes == g) for g in range(len(labels.names))]
-        genes = leave_out.features_of(adata, labels.names, cells_of)
+        genes = leave_out.features_of(adata, labels.names, cells_of, rows=rows)
         genes = {g: features for g, features in genes.items() if g in rows and len(cells_of[g])}
         effects = compare_without_targets(usages, comparison, options, solver=leave_out.solver, genes=genes)
     alone = [labels.names[g] for g in rows if effects.n_cells[g] > 0 and effects.n_control[g] == 0]
@@ -197,9 +211,12 @@ def effects_of_guides(
     more: dict[str, Any] = {}
     if leave_out is not None:
         cells_of = [np.flatnonzero(column) for column in carries.T]
-        genes = leave_out.features_of(adata, guides.targets, cells_of)
+        genes = leave_out.features_of(adata, guides.targets, cells_of, rows=list(range(len(guides.targets))))
         more = {"solver": leave_out.solver, "genes": genes}
     effects = compare_carriers(usages, guides, options, replicates=replicates, **design, **more)
+    if covariates is not None:
+        lost = (effects.n_cells > 1) & (effects.n_control > 0) & np.isnan(effects.difference).all(axis=1)
+        _check_covariates(guides.targets, lost, list(range(len(guides.targets))), covariates)
     return effects, guides.targets, list(range(len(guides.targets)))
 
 
@@ -215,6 +232,24 @@ def _design(adata: AnnData, among: NDArray, *, strata: Any, covariates: Any) -> 
         design["kept"] &= found.complete
         design["covariates"] = found.design
     return design
+
+
+def _check_covariates(names: list[str], lost: NDArray, rows: list[int], covariates: Any) -> None:
+    """Warn about perturbations that no test can tell from the covariates; raise where that is all of them."""
+    confounded = [names[g] for g in rows if lost[g]]
+    if not confounded:
+        return
+    what = f"covariates {listing(read_names('covariates', covariates))}, or a combination of them"
+    if len(confounded) == len(rows):
+        msg = (
+            f"No effect is estimable beside {what}: they do not vary within perturbations (and strata), and differ "
+            "between each perturbation and the cells that it is compared with. Leave them out of covariates."
+        )
+        raise ValueError(msg)
+    warn(
+        f"{len(confounded)} perturbations cannot be told from {what}, which do not vary within them "
+        f"({listing(confounded)}): they have NaN."
+    )
 
 
 def _warn_about_sizes(labels: Labels, codes: NDArray, level: int | None, rows: list[int]) -> None:

@@ -26,6 +26,8 @@ STOP_AFTER = 20
 
 PERMUTATIONS_PER_TEST = 20
 PERMUTATIONS = 9_999, 99_999
+LEAST_SHARE = 1e-8
+"""Of the spread of a covariate; what varies less is rounding."""
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,13 @@ def compare(values: Array, comparison: Comparison, options: Options) -> Effects:
         p = found.p
         log10_p = np.log10(p)
     # No test of a single cell, nor of a program that is the same in all cells, nor against nobody.
-    untested = (sizes.n_cells < 2)[:, None] | np.isnan(sizes.effect)
+    confounded = not_estimable(comparison)[: len(sizes.n_cells), None]
+    untested = (sizes.n_cells < 2)[:, None] | np.isnan(sizes.effect) | confounded
     found_effects = Effects(
-        effect=sizes.effect,
-        difference=sizes.difference,
-        auc=sizes.auc,
-        log2_fold_change=fold,
+        effect=np.where(confounded, np.nan, sizes.effect),
+        difference=np.where(confounded, np.nan, sizes.difference),
+        auc=np.where(confounded, np.nan, sizes.auc),
+        log2_fold_change=np.where(confounded, np.nan, fold),
         p=np.where(untested, np.nan, p),
         log10_p=np.where(untested, np.nan, log10_p),
         n_cells=sizes.n_cells,
@@ -182,25 +185,68 @@ def without_covariates(values: Array, comparison: Comparison) -> Array:
     """Take the linear effect of covariates off the usages.
 
     Its slope is that within perturbations and strata, so that what a perturbation does is not put down to a covariate.
+    A combination of covariates that does not vary there has no slope, and nothing is taken off for it.
     """
+    C, of_cell = _scaled_covariates(comparison)
+    rows = comparison.codes >= 0
+    values = np.asarray(values, dtype=np.float64)
+    left, strength, right, kept = _within(C[rows], of_cell)
+    cross = left[:, kept].T @ _less_means(values[rows], of_cell)
+    slopes = right[kept].T @ (cross / strength[kept, None])
+    return np.asarray(values - C @ slopes)
+
+
+def not_estimable(comparison: Comparison) -> Array:
+    """Perturbations that cannot be told from a covariate, or from a combination of several; G.
+
+    A combination that does not vary within perturbations and strata has no slope of its own, so a perturbation in
+    which it is not what it is in the cells to compare with may differ for that reason alone.
+    """
+    lost = np.zeros(comparison.n_groups, dtype=bool)
+    if comparison.covariates is None:
+        return lost
+    C, of_cell = _scaled_covariates(comparison)
+    rows = comparison.codes >= 0
+    _, _, right, kept = _within(C[rows], of_cell)
+    if kept.all():
+        return lost
+    sizes = group_effect_sizes(C @ right[~kept].T, comparison.codes, comparison.control, strata=comparison.strata)
+    lost[: len(sizes.n_cells)] = (np.abs(sizes.difference) > LEAST_SHARE).any(axis=1)
+    if comparison.control is not None:
+        lost[comparison.control] = False
+    return lost
+
+
+def _scaled_covariates(comparison: Comparison) -> tuple[Array, Array]:
+    """Covariates with mean 0 and variance 1 over the cells compared, and the perturbation x stratum of these cells."""
     covariates, codes = np.asarray(comparison.covariates, dtype=np.float64), comparison.codes
     strata = np.zeros_like(codes) if comparison.strata is None else comparison.strata
     rows = codes >= 0
-    _, cell = np.unique(codes[rows] * (int(strata.max(initial=0)) + 1) + strata[rows], return_inverse=True)
-    counts = np.bincount(cell)[:, None]
-
-    def centred(x: Array) -> Array:
-        sums = np.zeros((len(counts), x.shape[1]))
-        np.add.at(sums, cell, x)
-        return x - (sums / counts)[cell]
-
+    _, of_cell = np.unique(codes[rows] * (int(strata.max(initial=0)) + 1) + strata[rows], return_inverse=True)
     C = covariates - covariates[rows].mean(axis=0)
     spread = C[rows].std(axis=0)
+    C = np.where(spread > LEAST_SHARE * np.abs(covariates[rows]).max(axis=0, initial=0), C, 0)
     C = C / np.where(spread > 0, spread, 1)
     C[~rows] = 0
-    values = np.asarray(values, dtype=np.float64)
-    slopes = np.linalg.lstsq(centred(C[rows]), centred(values[rows]), rcond=1e-10)[0]
-    return np.asarray(values - C @ slopes)
+    return C, of_cell
+
+
+def _less_means(x: Array, of_cell: Array) -> Array:
+    """Rows less the mean of their perturbation x stratum."""
+    counts = np.bincount(of_cell)[:, None]
+    sums = np.zeros((len(counts), x.shape[1]))
+    np.add.at(sums, of_cell, x)
+    return np.asarray(x - (sums / counts)[of_cell])
+
+
+def _within(C: Array, of_cell: Array) -> tuple[Array, Array, Array, Array]:
+    """Singular value decomposition of covariates within perturbations and strata, and which directions vary there.
+
+    The floor is absolute, in units of the covariates' own spread: relative to the strongest direction, the rounding of
+    a design without any would pass for one.
+    """
+    left, strength, right = np.linalg.svd(_less_means(C, of_cell), full_matrices=False)
+    return left, strength, right, strength > LEAST_SHARE * np.sqrt(len(C))
 
 
 def compare_without_targets(
