@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from scprograms._core.matrix import Array
 
 TOLERANCE = 1e-13
+ROUNDING = 1e-12
+"""Of the sums of squares."""
 MAX_ITERATIONS = 200
 ROWS_PER_BLOCK = 16384
 LEAST_SHARE = 1e-12  # of the variance of the replicate means: stands for a variance within replicates of zero
@@ -150,21 +152,21 @@ def weighted_fit(data: ReplicateMeans, ratio: Array) -> WeightedFit:
         group_shares = np.zeros((n_groups, 0, k))
         covariance: Array = np.zeros((k, 0, 0))
     else:
-        group_shares = np.stack(
-            [sum_by(w * data.shares[:, [s]], groups, n_groups) / group_weights for s in range(S)], axis=1
-        )
-        centered = [data.shares[:, [s]] - group_shares[groups, s] for s in range(S)]
-        between, score = np.empty((k, S, S)), np.empty((k, S))
-        for s in range(S):
-            weighted = w * centered[s]
-            score[:, s] = data.score[s] + np.sum(weighted * residuals, axis=0)
-            for u in range(s, S):
-                between[:, s, u] = between[:, u, s] = np.sum(weighted * centered[u], axis=0)
+        sums = csr_array((np.ones(len(groups)), (groups, np.arange(len(groups)))), shape=(n_groups, len(groups)))
+        group_shares = np.empty((n_groups, S, k))
+        between, score = np.empty((k, S, S)), data.score.T.copy()
+        for j in range(k):  # the weights differ between columns
+            group_shares[:, :, j] = (sums @ (w[:, [j]] * data.shares)) / group_weights[:, [j]]
+            centered = data.shares - group_shares[groups, :, j]
+            weighted = w[:, [j]] * centered
+            between[j] = weighted.T @ centered
+            score[j] += weighted.T @ residuals[:, j]
+        between = (between + between.transpose(0, 2, 1)) / 2
         covariance = np.linalg.pinv(data.information + between, rcond=1e-10, hermitian=True)
         effects = np.einsum("kst,kt->sk", covariance, score)
-        for s in range(S):
-            residuals = residuals - centered[s] * effects[s]
-            group_means = group_means - group_shares[:, s] * effects[s]
+        of_strata = np.einsum("gsk,sk->gk", group_shares, effects)
+        residuals = residuals - data.shares @ effects + of_strata[groups]
+        group_means = group_means - of_strata
         df = df - np.einsum("kst,kst->k", covariance, between)
     chi2 = np.sum(w * residuals**2, axis=0)
     return WeightedFit(w, group_weights, group_means, group_shares, covariance, residuals, chi2, df)
@@ -210,7 +212,9 @@ def variance_components(data: ReplicateMeans) -> Components:
         slope = np.sum((fit.weights * fit.residuals) ** 2, axis=0) / variance[open_]
         step = excess / slope
         ratio[open_] = np.maximum(ratio[open_] + step, 0.0)
-        open_ = open_[np.abs(step) > TOLERANCE * ratio[open_]]
+        # A step below the rounding of the sums says nothing, however small the ratio itself is.
+        moved = np.abs(step) > np.maximum(TOLERANCE * ratio[open_], ROUNDING * fit.df / slope)
+        open_ = open_[moved]
     fit = weighted_fit(data, ratio)
     return Components(ratio, scale, fit.df, 2 * fit.df / _total_weight(data, fit) ** 2)
 
