@@ -84,14 +84,17 @@ def perturbation_effects(
         without control cells in any of its strata gets NaN.
     covariates
         Column(s) of ``.obs`` whose linear effect is taken off the usages before they are compared; its slope is that
-        within perturbations and strata. The fold change is that of the usages as they are.
+        within perturbations and strata. The fold change is that of the usages as they are. A perturbation that cannot
+        be told from a covariate, or from a combination of several, gets NaN and is named in a warning. The uncertainty
+        of the slope is not part of p, which is too small where a covariate goes along with the perturbations.
     n_permutations
         Most permutations of a test, which ends once 20 of them were at least as extreme. None: 20 per test in the
         table, so that a single effect can be found, but at least 9,999 and at most 99,999.
     drop_target
         Leave the targeted gene out of the usages: that a knock-down lowers its own target is no effect on a program.
         The usages of the cells of a perturbation, and of those that they are compared with, are solved again without
-        the gene, for fixed loadings. Perturbations whose gene did not enter the fit have nothing to drop (logged).
+        the gene, for fixed loadings. Perturbations whose gene did not enter the fit have nothing to drop; a warning
+        says how many.
     target
         Gene (or genes) that a perturbation targets: a column of ``.obs``, or a mapping from perturbation to gene. By
         default the perturbation's name is the gene.
@@ -136,7 +139,7 @@ def perturbation_effects(
         If ``groupby``, ``guide_key`` or another column does not exist, or there is no factorization under ``key``.
     ValueError
         If ``control`` is no label, or the only one; if both or neither of ``groupby`` and ``guide_key`` are given; or
-        if replicates belong to several perturbations.
+        if replicates belong to several perturbations; or if no perturbation can be told from the covariates.
     TypeError
         If ``groupby`` is not one string.
 
