@@ -67,10 +67,16 @@ def test_looks_are_never_far_apart(n):
 @given(st.sampled_from([SemiNMF, NMF, OrthogonalNMF]), st.integers(0, 10**6), st.integers(2, 6))
 def test_formats_agree(method, seed, k):
     X = planted(120, 50, k, noise=0.3, seed=seed)[0].astype(np.float32)
-    W = method(k, random_state=0).fit_transform(X)
+    model = method(k, random_state=0)
+    W = model.fit_transform(X)
     for held in (sparse.csr_matrix(X), sparse.csc_array(X), X.astype(np.float64)):
-        usages = method(k, random_state=0).fit_transform(held)
-        np.testing.assert_allclose(usages, W, rtol=0, atol=1e-4 * W.max())
+        other = method(k, random_state=0)
+        difference = np.abs(other.fit_transform(held) - W) / W.max()
+        if method is not OrthogonalNMF:  # a last round that changes nothing may be asked for or not
+            assert other.n_iter_ == model.n_iter_
+        # The usages of a single cell may be badly conditioned: 1.4e-4 is the largest of 8,000 tried, in one entry.
+        assert difference.max() < 5e-4
+        assert np.sqrt(np.square(difference).mean()) < 2e-5
 
 
 slots = st.sampled_from(["obs", "var", "obsm", "varm", "layers"])
