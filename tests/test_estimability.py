@@ -131,6 +131,16 @@ def test_slopes_are_those_of_least_squares_on_groups_and_covariates(seed, n_cova
     np.testing.assert_allclose(left, Y - (C - C.mean(axis=0)) @ slopes, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1.7e9])
+def test_a_covariate_far_from_zero_is_no_constant(offset):
+    rng = np.random.default_rng(0)
+    codes, cov = np.repeat([0, 1], 30), rng.integers(0, 20, 60).astype(float)[:, None]
+    Y = cov + rng.normal(size=(60, 2))
+    left = without_covariates(Y, Comparison(codes, 2, control=0, covariates=cov + offset))
+    np.testing.assert_allclose(left, without_covariates(Y, Comparison(codes, 2, control=0, covariates=cov)), atol=1e-6)
+    assert left.std() < 0.5 * Y.std()
+
+
 # --- labels --------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ PERMUTATIONS_PER_TEST = 20
 PERMUTATIONS = 9_999, 99_999
 LEAST_SHARE = 1e-8
 """Of the spread of a covariate; what varies less is rounding."""
+ROUNDING = 1e-12
+"""Of the size of a covariate; one that varies less is constant."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _scaled_covariates(comparison: Comparison) -> tuple[Array, Array]:
     _, of_cell = np.unique(codes[rows] * (int(strata.max(initial=0)) + 1) + strata[rows], return_inverse=True)
     C = covariates - covariates[rows].mean(axis=0)
     spread = C[rows].std(axis=0)
-    C = np.where(spread > LEAST_SHARE * np.abs(covariates[rows]).max(axis=0, initial=0), C, 0)
+    C = np.where(spread > ROUNDING * np.abs(covariates[rows]).max(axis=0, initial=0), C, 0)
     C = C / np.where(spread > 0, spread, 1)
     C[~rows] = 0
     return C, of_cell
